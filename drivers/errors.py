@@ -1,0 +1,177 @@
+"""What can go wrong between a user and a board, as exceptions.
+
+Every message is one sentence, or two: what is wrong, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eyas.interfaces.vision_program import ErrorCode, Place
+
+__all__ = [
+    "BoardClosed",
+    "BoardError",
+    "BoardTimeout",
+    "BufferFreed",
+    "BuildFailed",
+    "EyasError",
+    "JobError",
+    "OutOfMemory",
+    "ProgramError",
+    "ProtocolError",
+    "RegisterError",
+    "ToolMissing",
+    "WrongOverlay",
+]
+
+
+class EyasError(Exception):
+    """Base of every error that a user of the drivers can meet."""
+
+
+class BoardError(EyasError):
+    """A board did not do what was asked of it."""
+
+
+class BoardClosed(BoardError):
+    """The board was used after it was closed."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(f"Cannot {action}: the board is closed; open a new one")
+
+
+class BufferFreed(BoardError):
+    """A buffer was used after it was freed."""
+
+    def __init__(self) -> None:
+        super().__init__("The buffer was freed; allocate a new one")
+
+
+class BoardTimeout(BoardError):
+    """A wait ended without what was waited for.
+
+    Attributes
+    ----------
+    waiting_for : str
+        What was waited for.
+    timeout_s : float
+        How long, in seconds of the board's clock.
+    """
+
+    def __init__(self, waiting_for: str, timeout_s: float, detail: str = "") -> None:
+        super().__init__(
+            f"Waited {timeout_s:g} s for {waiting_for}, which did not come"
+            f"{f' ({detail})' if detail else ''}; reset the board or allow more time"
+        )
+        self.waiting_for = waiting_for
+        self.timeout_s = timeout_s
+
+
+class RegisterError(BoardError):
+    """The overlay refused a register access."""
+
+    def __init__(self, action: str, offset: int, response: str) -> None:
+        super().__init__(
+            f"The overlay answered a {action} of the register at {offset:#x} with {response}; "
+            f"check the offset against the overlay's register page"
+        )
+        self.offset = offset
+
+
+class ProtocolError(BoardError):
+    """The simulated overlay broke a rule of its bus: a fault in the RTL."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}; the RTL is at fault, reset the board to go on")
+
+
+class OutOfMemory(BoardError):
+    """The board's DRAM holds no free region of the size asked for."""
+
+    def __init__(self, wanted: int, largest: int, free: int, total: int) -> None:
+        super().__init__(
+            f"No room for {wanted} bytes of board memory: {free} of {total} bytes are free, the "
+            f"largest gap has {largest}; free buffers or give the board more memory"
+        )
+
+
+class ToolMissing(EyasError):
+    """A program that a simulation needs is not installed."""
+
+    def __init__(self, tool: str, remedy: str) -> None:
+        super().__init__(f"{tool} was not found; install it with: {remedy}")
+        self.tool = tool
+
+
+class BuildFailed(EyasError):
+    """The simulation model could not be built.
+
+    Attributes
+    ----------
+    log : Path or None
+        What the failed tool printed, where it could be kept.
+    """
+
+    def __init__(self, message: str, log: Path | None = None) -> None:
+        super().__init__(f"{message}; see {log}" if log else message)
+        self.log = log
+
+
+class WrongOverlay(BoardError):
+    """The board carries another overlay, or a version this driver does not know."""
+
+
+class ProgramError(EyasError):
+    """A program cannot run on this board."""
+
+
+_REMEDY: dict[int, str] = {
+    ErrorCode.BUS_SLAVE: "check the buffers that the job names",
+    ErrorCode.BUS_DECODE: "check the buffers that the job names",
+    ErrorCode.BAD_DESCRIPTOR: "use the driver that belongs to this overlay",
+    ErrorCode.BAD_PROGRAM: "compile the network again with this version",
+    ErrorCode.WRONG_SHAPE: "compile the network for this overlay's array",
+    ErrorCode.PROGRAM_TOO_LARGE: "unload a program or build an overlay with more memory",
+    ErrorCode.BAD_CRC: "load the program again from its file",
+    ErrorCode.EMPTY_SLOT: "load the program first",
+    ErrorCode.WRONG_SIZE: "give pictures of the program's input shape",
+    ErrorCode.BAD_INSTRUCTION: "compile the network again with this version",
+    ErrorCode.QUEUE_FULL: "wait for a job to end before starting the next",
+    ErrorCode.ABORTED: "start the job again",
+    ErrorCode.MISALIGNED: "take buffers from the board's allocate",
+}
+
+
+class JobError(BoardError):
+    """The overlay ended a job with an error.
+
+    Attributes
+    ----------
+    code : ErrorCode or int
+        What went wrong; an int where this driver does not know the code.
+    place : Place or int
+        In which phase.
+    layer : int
+        Layer that was running.
+    tag : int
+        Tag of the job's descriptor.
+    """
+
+    def __init__(self, code: int, place: int, layer: int = 0, tag: int = 0) -> None:
+        self.code: ErrorCode | int = code
+        self.place: Place | int = place
+        self.layer = layer
+        self.tag = tag
+        what, text = f"code {code}", "unknown to this driver"
+        if code in list(ErrorCode):
+            self.code = ErrorCode(code)
+            what, text = self.code.name, self.code.text
+        where = f"place {place}"
+        if place in list(Place):
+            self.place = Place(place)
+            where = self.place.name
+        if place == Place.COMPUTE:
+            where += f", layer {layer}"
+        remedy = _REMEDY.get(code, "use the driver that belongs to this overlay")
+        super().__init__(f"Job {tag} ended with {what} ({where}): {text}; {remedy}")
