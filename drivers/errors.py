@@ -159,19 +159,16 @@ class JobError(BoardError):
     """
 
     def __init__(self, code: int, place: int, layer: int = 0, tag: int = 0) -> None:
-        self.code: ErrorCode | int = code
-        self.place: Place | int = place
+        known_code = {int(item): item for item in ErrorCode}.get(code)
+        known_place = {int(item): item for item in Place}.get(place)
+        self.code: ErrorCode | int = code if known_code is None else known_code
+        self.place: Place | int = place if known_place is None else known_place
         self.layer = layer
         self.tag = tag
-        what, text = f"code {code}", "unknown to this driver"
-        if code in list(ErrorCode):
-            self.code = ErrorCode(code)
-            what, text = self.code.name, self.code.text
-        where = f"place {place}"
-        if place in list(Place):
-            self.place = Place(place)
-            where = self.place.name
-        if place == Place.COMPUTE:
+        what = known_code.name if known_code is not None else f"code {code}"
+        text = known_code.text if known_code is not None else "unknown to this driver"
+        where = known_place.name if known_place is not None else f"place {place}"
+        if known_place is Place.COMPUTE:
             where += f", layer {layer}"
         remedy = _REMEDY.get(code, "use the driver that belongs to this overlay")
         super().__init__(f"Job {tag} ended with {what} ({where}): {text}; {remedy}")
