@@ -1,0 +1,107 @@
+"""What can be checked here, one session a question: ``nox --list``, ``nox -s NAME -- ARGUMENTS``.
+
+Sessions run in the environment that nox itself runs in, README's ``.[dev]``: a second copy of
+PyTorch for each session would cost gigabytes and tell nothing more.  The two that ask about another
+environment (minimums, package) make their own.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"  # session.install_and_run_script and venv_backend="none" settled
+nox.options.sessions = ["lint", "typecheck", "tests", "cocotb"]
+
+HERE = nox.session(venv_backend="none")
+BOARD_NUMPY = ["1.21.5", "1.26.4"]
+"""The PYNQ 3.0 image's own numpy, and the last that pynq's bound (below 2) admits."""
+BOARD_TESTS = ["tests/interfaces", "tests/drivers", "tests/test_layers.py"]
+"""Tests that need what a board has: Python 3.10 and numpy."""
+
+
+def module(session: nox.Session, name: str, *arguments: str) -> None:
+    """Run ``python -m name`` with this environment's Python."""
+    session.run(sys.executable, "-m", name, *arguments, external=True)
+
+
+@HERE
+def lint(session: nox.Session) -> None:
+    """Style and the arrows between packages. Arguments go to ruff (such as --fix)."""
+    module(session, "ruff", "check", *(session.posargs or ["."]))
+    session.run(
+        sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()",
+        external=True,
+    )  # fmt: skip
+
+
+@HERE
+def typecheck(session: nox.Session) -> None:
+    """Types of the interfaces, drivers, compiler, command line and bitstreams (mypy)."""
+    module(session, "mypy", *session.posargs)
+
+
+@HERE
+def tests(session: nox.Session) -> None:
+    """Tests in Python: models, compiler, drivers, command line, whole system."""
+    module(session, "pytest", *(session.posargs or ["tests"]))
+
+
+@HERE
+def cocotb(session: nox.Session) -> None:
+    """Benches of the RTL on Verilator, with their coverage bins."""
+    module(session, "pytest", *(session.posargs or ["cocotb_tests"]))
+
+
+@HERE
+def formal(session: nox.Session) -> None:
+    """Proofs by k-induction, each with its cover and its planted fault."""
+    module(session, "pytest", "-m", "formal", *session.posargs)
+
+
+@HERE
+def synth(session: nox.Session) -> None:
+    """Resources of the default vision overlay against their budget, and the table."""
+    module(session, "pytest", "-m", "synth", *session.posargs)
+    module(session, "eyas.cli", "report", "vision")
+
+
+@HERE
+def bench(session: nox.Session) -> None:
+    """One benchmark, the simulated board's speed unless another is named: -- NAME [--json]."""
+    name, *arguments = session.posargs or ["simulation"]
+    module(session, f"benchmarks.{name}", *arguments)
+
+
+@HERE
+def docs(session: nox.Session) -> None:
+    """Generated pages against a fresh generation, and links and names in the written ones."""
+    module(session, "pytest", "-n", "0", "tests/test_project_docs.py", *session.posargs)
+
+
+@HERE
+def nightly(session: nox.Session) -> None:
+    """Everything that takes minutes: long random runs, big shapes, whole data sets."""
+    module(session, "pytest", "-m", "nightly", *session.posargs)
+
+
+@nox.session(python="3.10", venv_backend="venv")
+@nox.parametrize("numpy", BOARD_NUMPY)
+def minimums(session: nox.Session, numpy: str) -> None:
+    """What boards import, on Python 3.10 with the oldest numpy admitted and numpy 1.26."""
+    session.install(f"numpy=={numpy}", "pytest>=8.2", "hypothesis")
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", "-p", "no:cacheprovider", *(session.posargs or BOARD_TESTS))
+
+
+@nox.session(venv_backend="venv")
+def package(session: nox.Session) -> None:
+    """The wheel: what is in it, and that a bare installation loads the drivers."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("pip", "wheel", "--no-deps", "--wheel-dir", folder, ".", silent=True)
+        (wheel,) = Path(folder).glob("eyas-*.whl")
+        session.run("python", "-m", "zipfile", "-l", str(wheel), *session.posargs)
+        session.install(str(wheel))
+        session.cd(folder)
+        session.run("python", "-c", "import drivers, eyas, hdl.bus; import eyas.interfaces")
