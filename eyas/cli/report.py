@@ -1,0 +1,44 @@
+"""``eyas report``: what an overlay takes of the chip."""
+
+from __future__ import annotations
+
+import typer
+
+from eyas.cli.options import Config, ConfigOption, JsonOption, OverlayArgument
+
+__all__ = ["report"]
+
+_NAMES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP48E1"}
+
+
+def report(
+    overlay: OverlayArgument, config: ConfigOption = Config.default, json: JsonOption = False
+) -> None:
+    """Estimate what an overlay takes of the xc7z020, by synthesis with Yosys.
+
+    Placement and routing are not done: the figures are a synthesis estimate and say nothing of a
+    clock frequency. Takes about a minute for the default array.
+    """
+    from bitstreams.synthesis import XC7Z020, synthesize
+    from eyas.cli.console import notes, print_json, results, table
+    from hdl.overlays.vision import VisionOverlay
+
+    with notes.status(f"Synthesising the {overlay.value} overlay ({config.value} array)"):
+        found = synthesize(VisionOverlay(config.vision), top=overlay.value)
+    figures = found.as_dict()
+    if json:
+        print_json(figures)
+    else:
+        rows = [
+            (label, f"{figures[name]:g}", f"{XC7Z020[name]:,}", f"{figures[name] / XC7Z020[name]:.1%}")
+            for name, label in _NAMES.items()
+        ]
+        results.print(
+            table(f"{overlay.value} overlay, {config.value} array",
+                  ("resource", "used", "xc7z020 has", "share"), rows)
+        )  # fmt: skip
+        results.print(f"Synthesis estimate by {found.tool}.")
+    over = [label for name, label in _NAMES.items() if figures[name] > XC7Z020[name]]
+    if over:
+        notes.print(f"eyas: the design needs more {' and '.join(over)} than the chip has")
+        raise typer.Exit(1)

@@ -1,0 +1,50 @@
+"""``eyas verilog``: an overlay as Verilog, with its parameters and ports as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eyas.cli.options import Config, ConfigOption, OverlayArgument
+
+__all__ = ["verilog"]
+
+
+def verilog(
+    overlay: OverlayArgument,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", file_okay=False,
+            help="Folder for the two files; made when it is not there.",
+        ),
+    ],
+    config: ConfigOption = Config.default,
+) -> None:
+    """Write an overlay's Verilog, and a JSON file with its parameters and ports.
+
+    The module's buses carry their standard AXI names: AXI4-Lite in, AXI4 to DRAM, interrupt out.
+    """
+    import eyas
+    from eyas.cli.console import notes, results
+    from eyas.cli.files import check_folder, written_whole
+    from hdl.overlays.vision import vision_ports, vision_verilog
+
+    check_folder(output)
+    with notes.status(f"Writing the {overlay.value} overlay as Verilog"):
+        source = vision_verilog(config.vision)
+        description = {
+            "overlay": overlay.value,
+            "generator": f"eyas {eyas.__version__}",
+            "parameters": config.vision.as_dict(),
+            "ports": vision_ports(config.vision),
+        }
+    output.mkdir(parents=True, exist_ok=True)
+    for suffix, text in ((".v", source), (".json", json.dumps(description, indent=2) + "\n")):
+        path = output / f"{overlay.value}{suffix}"
+        with written_whole(path) as temporary:
+            temporary.write_text(text)
+        results.print(str(path), soft_wrap=True)
