@@ -11,7 +11,6 @@ import io
 import json
 import math
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -36,6 +35,7 @@ __all__ = [
 ]
 
 INT8_MIN, INT8_MAX = -128, 127
+MAX_MULTIPLIER = float(1 << 30)
 FORMAT = "eyas-quantised-graph"
 FORMAT_VERSION = 1
 HEADER_MEMBER = "graph.json"
@@ -203,7 +203,7 @@ class Node:
         )
 
 
-def _check_linear(node: Conv2D | FullyConnected, scale_counts: tuple[int, ...]) -> None:
+def _set_bias_and_scales(node: Conv2D | FullyConnected) -> None:
     """Bias and weight scales of a node whose weights are already checked."""
     channels = len(node.weights)
     bias = _integers(node.label, "bias", node.bias, np.int32, 1)
@@ -213,9 +213,8 @@ def _check_linear(node: Conv2D | FullyConnected, scale_counts: tuple[int, ...]) 
     with np.errstate(over="ignore", under="ignore"):
         scales = np.array(node.weight_scales, dtype=np.float32)
     _require(
-        scales.ndim == 1 and len(scales) in scale_counts,
-        f"{node.label}: weight_scales must be a vector of "
-        f"{' or '.join(map(str, dict.fromkeys(scale_counts)))}, not of shape {scales.shape}",
+        scales.shape == (channels,),
+        f"{node.label}: weight_scales must have the shape ({channels},), not {scales.shape}",
     )
     _require(
         bool(np.all(np.isfinite(scales)) and np.all(scales > 0)),
@@ -223,6 +222,15 @@ def _check_linear(node: Conv2D | FullyConnected, scale_counts: tuple[int, ...]) 
     )
     scales.flags.writeable = False
     node._set(bias=bias, weight_scales=scales)
+
+
+def _check_multipliers(node: Conv2D | FullyConnected, tensors: Tensors) -> None:
+    """No step of the accumulator may be absurdly larger than one of the output."""
+    steps = tensors[node.input].scale * node.weight_scales.astype(np.float64)
+    _require(
+        bool(np.all(steps / tensors[node.output].scale < MAX_MULTIPLIER)),
+        f"{node.label}: input scale · weight scale / output scale must be less than 2^30",
+    )
 
 
 def _window_output(
@@ -248,7 +256,8 @@ class Conv2D(Node):
     """Convolution over all input channels; padded taps read as the input's zero point.
 
     The accumulator Σ (q − zero_point) · weight + bias is an int32 that wraps; its real value is
-    ``input.scale · weight_scales[o]`` a step.
+    ``input.scale · weight_scales[o]`` a step.  It is requantised by a 31-bit multiplier and a
+    shift, and rounded twice (:func:`models.vision.arithmetic.multiply_by_quantized_multiplier`).
 
     Parameters
     ----------
@@ -281,7 +290,7 @@ class Conv2D(Node):
             stride=_int_tuple(self.label, "stride", self.stride, 2, 1),
             padding=_int_tuple(self.label, "padding", self.padding, 4, 0),
         )
-        _check_linear(self, (len(weights),))
+        _set_bias_and_scales(self)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -297,6 +306,7 @@ class Conv2D(Node):
         )
         height, width = _window_output(self, self.window, shape)
         self._check_output(tensors, (height, width, len(self.weights)))
+        _check_multipliers(self, tensors)
 
     def macs(self, tensors: Tensors) -> int:
         height, width, _ = tensors[self.output].shape
@@ -307,16 +317,19 @@ class Conv2D(Node):
 class FullyConnected(Node):
     """Every output from every input value, the map flattened in height, width, channel order.
 
+    The accumulator is :class:`Conv2D`'s, the rounding is not: LiteRT's reference kernel (2.3)
+    multiplies it by ``input.scale · weight_scales[o] / output.scale`` in float64 and rounds once,
+    halves away from zero. A convolution rounds twice and differs near ties, in about one value of
+    500.
+
     Parameters
     ----------
     weights : int8 array [O, H·W·C]
         Symmetric: the real value is ``weight_scales[o] · weights[o]``.
     bias : int32 array [O]
         In steps of ``input.scale · weight_scales[o]``.
-    weight_scales : float32 array [O] or [1]
-        One an output channel, or one for all of them. The two differ in a detail of TFLite: with
-        one scale for all, ``input.scale · weight_scale`` is rounded to float32 before it is
-        divided by ``output.scale`` in float64; with one a channel all of it is float64.
+    weight_scales : float32 array [O]
+        One an output channel; where TFLite has one for all of them, it is repeated.
     """
 
     weights: Array
@@ -330,7 +343,7 @@ class FullyConnected(Node):
         weights = _integers(self.label, "weights", self.weights, np.int8, 2)
         _require(weights.size > 0, f"{self.label}: weights of shape {weights.shape} are empty")
         self._set(weights=weights)
-        _check_linear(self, (len(weights), 1))
+        _set_bias_and_scales(self)
 
     def check(self, tensors: Tensors) -> None:
         size = tensors[self.input].size
@@ -340,6 +353,7 @@ class FullyConnected(Node):
             f"{self.input!r} has {size} values",
         )
         self._check_output(tensors, (1, 1, len(self.weights)))
+        _check_multipliers(self, tensors)
 
     def macs(self, tensors: Tensors) -> int:
         return self.weights.size
@@ -469,9 +483,7 @@ class Graph:
                 _require(
                     name in ready, f"{node.label}: reads {name!r} before any node has written it"
                 )
-            _require(
-                node.output not in ready, f"{node.label}: {node.output!r} has a value already"
-            )
+            _require(node.output not in ready, f"{node.label}: {node.output!r} has a value already")
             node.check(self.tensors)
             ready.add(node.output)
         used = {self.output}.union(*(node.inputs for node in self.nodes))
@@ -567,17 +579,12 @@ class Graph:
         """Write the graph to ``path``: the whole file or, when that fails, nothing."""
         path = Path(path)
         data = self.to_bytes()
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)  # as any other new file; mkstemp's are private
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Graph:
@@ -661,8 +668,8 @@ def quantize_input(graph: Graph, pictures: Array) -> Array:
         return pictures
     if pictures.dtype == np.uint8:
         scale, offset = graph.preprocess
-        table = quantize(np.arange(256) * scale + offset, tensor.scale, tensor.zero_point)
-        return table[pictures]
+        levels = np.arange(256) * scale + offset
+        return np.take(quantize(levels, tensor.scale, tensor.zero_point), pictures)
     if pictures.dtype.kind == "f":
         return quantize(pictures, tensor.scale, tensor.zero_point)
     raise TypeError(f"Pictures must be uint8, int8 or floating, not {pictures.dtype}")
