@@ -156,9 +156,11 @@ class MacArray(wiring.Component):
                         pair.weights[1].eq(packed[tap + 1]),
                     ]
                     pairs.append(pair)
-                low = self._tree(m, [pair.low for pair in pairs], [Const(1, 1) for _ in pairs])
-                high = self._tree(m, [pair.high for pair in pairs], [pair.low[-1] for pair in pairs])
-                for offset, (addend, carry) in enumerate((low, high)):
+                halves = (
+                    self._tree(m, [pair.low for pair in pairs], [Const(1, 1)] * len(pairs)),
+                    self._tree(m, [pair.high for pair in pairs], [pair.low[-1] for pair in pairs]),
+                )
+                for offset, (addend, carry) in enumerate(halves):
                     total = Signal(
                         signed(32), name=f"sum_{pixel}_{channel + offset}", reset_less=True
                     )

@@ -1,6 +1,6 @@
 """Requantisation: from 32-bit sums to int8 values as TensorFlow Lite's reference kernels round."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -191,9 +191,7 @@ class _Lane(wiring.Component):
             s14_value.eq(s13_value),
             s14_below.eq(s13_value < self.clamp_min),
             s14_above.eq(s13_value > self.clamp_max),
-            s15_value.eq(
-                Mux(s14_below, self.clamp_min, Mux(s14_above, self.clamp_max, s14_value))
-            ),
+            s15_value.eq(Mux(s14_below, self.clamp_min, Mux(s14_above, self.clamp_max, s14_value))),
         ]
         m.d.comb += self.value.eq(s15_value)
         return m
@@ -236,9 +234,9 @@ class _Lane(wiring.Component):
             two = (digit[2] ^ digit[1]) & ~one
             multiple = Mux(one, multiplier, Mux(two, multiplier << 1, 0))
             addend = Cat(multiple ^ negative.replicate(32), negative).as_signed()
-            last = row == _ROWS - 1
-            partial = Signal(signed(32 if last else 34), name=f"s{7 + row}_sum", reset_less=True)
-            m.d.sync += partial.eq(add_with_carry(total, addend, negative, len(partial)))
+            width = (34, 34, 33, 32)[row]
+            partial = Signal(signed(width), name=f"s{7 + row}_sum", reset_less=True)
+            m.d.sync += partial.eq(add_with_carry(total, addend, negative, width))
             total = partial[2:].as_signed()
         return partial
 
