@@ -1,0 +1,91 @@
+"""``eyas compile``: a network to a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eyas.cli.errors import CommandError
+from eyas.cli.options import Config, ConfigOption
+
+if TYPE_CHECKING:
+    from models.vision.graph import Graph
+
+__all__ = ["compile_model"]
+
+
+def compile_model(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", dir_okay=False,
+            help="A quantised graph (*.qgraph*), or a float network of torch.export (*.pt2*).",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the program goes.")
+    ],
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate", metavar="X.npz", dir_okay=False,
+            help="Pictures (array *images*) from which the ranges of a float network are taken.",
+        ),
+    ] = None,
+    config: ConfigOption = Config.default,
+) -> None:
+    """Compile a network to a program for the vision engine.
+
+    A program is for one shape of the array; driver and hardware refuse any other.
+    """
+    from eyas.cli.console import notes, results
+    from eyas.cli.files import check_writable
+    from eyas.compiler import compile_graph
+
+    check_writable(output)
+    with notes.status(f"Compiling {model.name}"):
+        graph = read_graph(model, calibrate)
+        program = compile_graph(graph, config.vision)
+        program.save(output)
+    results.print(
+        f"{output}: {graph.name}, {len(program.manifest['layers'])} layers, "
+        f"{graph.macs():,} multiply-accumulates a picture, {len(program.image):,} bytes",
+        soft_wrap=True,
+    )
+
+
+def read_graph(model: Path, calibrate: Path | None) -> Graph:
+    """The quantised graph in, or made from, the file ``model``."""
+    suffix = model.suffix.lower()
+    if suffix == ".pt2":
+        return _quantise(model, calibrate)
+    if calibrate is not None:
+        raise CommandError(f"--calibrate is for .pt2 files; {model.name} is quantised already")
+    if suffix == ".tflite":
+        raise CommandError(f"{model.name}: reading .tflite files follows in a later release")
+    if suffix != ".qgraph":
+        raise CommandError(f"{model.name}: MODEL must be a .qgraph or a .pt2 file")
+    from models.vision.graph import Graph
+
+    return Graph.load(model)
+
+
+def _quantise(model: Path, calibrate: Path | None) -> Graph:
+    """A float network of torch.export as a quantised graph."""
+    if calibrate is None:
+        raise CommandError(f"{model.name} is a float network: give --calibrate X.npz with pictures")
+    if not model.is_file():
+        raise CommandError(f"{model}: there is no such file")
+    import torch
+
+    from eyas.cli.files import load_pictures
+    from eyas.compiler.torch_import import from_exported
+
+    pictures, _ = load_pictures(calibrate)
+    try:
+        program = torch.export.load(model)
+    except Exception as error:  # torch raises many types for a file that is not its own
+        raise CommandError(f"{model} is not a network that torch.export saved") from error
+    return from_exported(program, pictures)
