@@ -107,6 +107,8 @@ class MacArray(wiring.Component):
     """
 
     def __init__(self, config: VisionConfig):
+        if not isinstance(config, VisionConfig):
+            raise TypeError(f"config must be a VisionConfig, not {config!r}")
         self.config = config
         self.latency = self.latency_for(config)
         row = data.ArrayLayout(signed(8), config.input_channels)

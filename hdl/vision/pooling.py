@@ -49,6 +49,8 @@ class PoolingUnit(wiring.Component):
     max_taps = 4096
 
     def __init__(self, config: VisionConfig):
+        if not isinstance(config, VisionConfig):
+            raise TypeError(f"config must be a VisionConfig, not {config!r}")
         self.config = config
         self.latency = MacArray.latency_for(config)
         super().__init__(

@@ -82,6 +82,8 @@ class Requantizer(wiring.Component):
     latency = 15
 
     def __init__(self, config: VisionConfig):
+        if not isinstance(config, VisionConfig):
+            raise TypeError(f"config must be a VisionConfig, not {config!r}")
         self.config = config
         channels = config.requantize_channels
         super().__init__(
