@@ -317,10 +317,11 @@ class Conv2D(Node):
 class FullyConnected(Node):
     """Every output from every input value, the map flattened in height, width, channel order.
 
-    The accumulator is :class:`Conv2D`'s, the rounding is not: LiteRT's reference kernel (2.3)
-    multiplies it by ``input.scale · weight_scales[o] / output.scale`` in float64 and rounds once,
-    halves away from zero. A convolution rounds twice and differs near ties, in about one value of
-    500.
+    The accumulator is :class:`Conv2D`'s, the rounding is not: as LiteRT's reference kernel (2.3)
+    has it, the accumulator is multiplied by ``input.scale · weight_scales[o] / output.scale`` in
+    float64 and rounded once, halves away from zero.  A convolution rounds twice and differs near
+    ties, in about one value of 500.  Where LiteRT's conversion to int32 would be undefined, the
+    value saturates.
 
     Parameters
     ----------
@@ -489,6 +490,7 @@ class Graph:
         used = {self.output}.union(*(node.inputs for node in self.nodes))
         for name in self.tensors:
             _require(name in ready, f"Tensor {name!r} is written by no node")
+        for name in self.tensors:
             _require(name in used, f"Tensor {name!r} is read by no node and is not the output")
         channels = self.tensors[self.output].shape[2]
         _require(
@@ -572,7 +574,9 @@ class Graph:
                 labels=header["labels"],
                 preprocess=header["preprocess"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except GraphError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GraphError(f"The quantised graph is damaged: {error!r}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -628,13 +632,15 @@ def quantize(values: Array, scale: float, zero_point: int) -> Array:
     A driver does the same with the scale and zero point of its program's manifest.  NaN is a
     ValueError.
     """
-    steps = np.asarray(values, dtype=np.float32) / np.float32(scale)
+    with np.errstate(over="ignore"):  # what overflows is infinite, and saturates
+        steps = np.asarray(values, dtype=np.float32) / np.float32(scale)
     if np.isnan(steps).any():
         raise ValueError("Values to quantise must be numbers, not NaN")
     steps = np.clip(steps, -1024, 1024)  # far outside int8: keeps infinities out of what follows
     whole = np.trunc(steps)
     rounded = whole + np.copysign(np.abs(steps - whole) >= 0.5, steps)
-    return np.clip(rounded + zero_point, INT8_MIN, INT8_MAX).astype(np.int8)
+    quantized: Array = np.clip(rounded + zero_point, INT8_MIN, INT8_MAX).astype(np.int8)
+    return quantized
 
 
 def quantize_input(graph: Graph, pictures: Array) -> Array:
@@ -668,8 +674,9 @@ def quantize_input(graph: Graph, pictures: Array) -> Array:
         return pictures
     if pictures.dtype == np.uint8:
         scale, offset = graph.preprocess
-        levels = np.arange(256) * scale + offset
-        return np.take(quantize(levels, tensor.scale, tensor.zero_point), pictures)
+        levels = quantize(np.arange(256) * scale + offset, tensor.scale, tensor.zero_point)
+        quantized: Array = levels[pictures]
+        return quantized
     if pictures.dtype.kind == "f":
         return quantize(pictures, tensor.scale, tensor.zero_point)
     raise TypeError(f"Pictures must be uint8, int8 or floating, not {pictures.dtype}")

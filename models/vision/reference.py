@@ -65,7 +65,9 @@ def _batches(graph: Graph, pictures: Int8Array) -> Iterator[dict[str, Int8Array]
     if pictures.dtype != np.int8:
         raise TypeError(f"Pictures must be int8, not {pictures.dtype}")
     if pictures.shape[1:] != shape:
-        raise ValueError(f"Pictures must have the shape N × {shape}, not {pictures.shape}")
+        raise ValueError(
+            f"Pictures must have the shape N × {_times(shape)}, not {_times(pictures.shape)}"
+        )
     size = max(1, BATCH_BYTES // _window_bytes(graph))
     for start in range(0, len(pictures), size):
         batch = np.ascontiguousarray(pictures[start : start + size])
@@ -73,6 +75,10 @@ def _batches(graph: Graph, pictures: Int8Array) -> Iterator[dict[str, Int8Array]
         for node in graph.nodes:
             maps[node.output] = KERNELS[type(node)](graph, node, maps)
         yield {name: values.numpy() for name, values in maps.items()}
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _window_bytes(graph: Graph) -> int:

@@ -1,0 +1,165 @@
+"""The integer reference against LiteRT's reference kernels, layer by layer and bit for bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from models.vision.graph import (
+    AveragePool2D,
+    Conv2D,
+    FullyConnected,
+    Graph,
+    MaxPool2D,
+    Tensor,
+    quantize,
+)
+from models.vision.reference import run, run_layers
+from tests.models.litert import run_file, run_graph
+from tests.models.random_graphs import convolutions, fully_connecteds, pictures_of, pools
+from tests.models.tflite_writer import TfliteWriter
+
+# Derandomised: the same examples in every run.
+fixed = settings(derandomize=True, deadline=None, max_examples=150)
+
+
+def check(graph: Graph, count: int = 8, seed: int = 5) -> None:
+    pictures = pictures_of(graph, count, seed)
+    expected = run_graph(graph, pictures)
+    actual = run_layers(graph, pictures)
+    assert set(actual) == set(graph.tensors)
+    for name in graph.tensors:
+        assert actual[name].dtype == np.int8
+        np.testing.assert_array_equal(actual[name], expected[name], err_msg=name)
+
+
+@fixed
+@given(convolutions())
+def test_convolution(graph: Graph) -> None:
+    check(graph)
+
+
+@fixed
+@given(fully_connecteds())
+def test_fully_connected(graph: Graph) -> None:
+    check(graph, 32)
+
+
+@fixed
+@given(pools())
+def test_pools(graph: Graph) -> None:
+    check(graph)
+
+
+def test_fully_connected_rounds_once() -> None:
+    """What tells the two kernels apart: the same values as a 1×1 convolution differ at ties."""
+    count = 60_000
+    tensors = {
+        "in": Tensor("in", (1, 1, 1), 0.05, 0),
+        "out": Tensor("out", (1, 1, count), 0.1, 0),
+    }
+    values = {
+        "input": "in",
+        "output": "out",
+        "bias": np.arange(-count // 2, count // 2),
+        "weight_scales": np.full(count, 0.0079),
+    }
+    weights = np.zeros((count, 1, 1, 1), dtype=np.int8)
+    dense = FullyConnected(name="dense", weights=weights.reshape(count, 1), **values)
+    conv = Conv2D(name="conv", weights=weights, **values)
+    picture = np.zeros((1, 1, 1, 1), dtype=np.int8)
+    outputs = []
+    for node in (dense, conv):
+        graph = Graph(name="x", tensors=tensors, nodes=(node,), input="in", output="out")
+        outputs.append(run(graph, picture))
+        np.testing.assert_array_equal(outputs[-1], run_graph(graph, picture)["out"])
+    assert 20 < (outputs[0] != outputs[1]).sum() < 500
+
+
+def test_quantize() -> None:
+    """Pictures become int8 as LiteRT's QUANTIZE makes them, exact ties among them."""
+    seed = 11
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    for scale, zero_point in ((1 / 255, -128), (0.5, 3), (0.0321, 127), (2.0**-8, -7)):
+        values = rng.uniform(-300 * scale, 300 * scale, 4000).astype(np.float32)
+        values[:1000] = (np.arange(1000) / 2 - 250) * scale
+        writer = TfliteWriter()
+        source = writer.tensor("in", (1, 1, 1, len(values)), dtype="FLOAT32")
+        target = writer.tensor("out", (1, 1, 1, len(values)), scale, zero_point)
+        writer.operator("QUANTIZE", [source], [target], "QuantizeOptions")
+        expected = run_file(writer.finish([source], [target]), values.reshape(1, 1, 1, -1))["out"]
+        np.testing.assert_array_equal(quantize(values, scale, zero_point), expected.ravel())
+
+
+def small_network(seed: int) -> Graph:
+    """Convolution, maximum pool, convolution, average pool, fully connected."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        tensor.name: tensor
+        for tensor in (
+            Tensor("picture", (12, 12, 3), 1 / 255, -128),
+            Tensor("a", (12, 12, 8), 0.02, -128),
+            Tensor("b", (6, 6, 8), 0.02, -128),
+            Tensor("c", (3, 3, 16), 0.04, -17),
+            Tensor("d", (1, 1, 16), 0.04, -17),
+            Tensor("logits", (1, 1, 10), 0.1, 12),
+        )
+    }
+    nodes = (
+        Conv2D(
+            name="conv1", input="picture", output="a", padding=(1, 1, 1, 1), activation_min=-128,
+            weights=rng.integers(-128, 128, (8, 3, 3, 3)), bias=rng.integers(-3000, 3000, 8),
+            weight_scales=rng.uniform(0.005, 0.01, 8),
+        ),
+        MaxPool2D(name="pool1", input="a", output="b", window=(2, 2), stride=(2, 2)),
+        Conv2D(
+            name="conv2", input="b", output="c", stride=(2, 2), padding=(0, 1, 0, 1),
+            activation_min=-17, weights=rng.integers(-128, 128, (16, 3, 3, 8)),
+            bias=rng.integers(-3000, 3000, 16), weight_scales=rng.uniform(0.002, 0.004, 16),
+        ),
+        AveragePool2D(name="pool2", input="c", output="d", window=(3, 3), stride=(1, 1)),
+        FullyConnected(
+            name="dense", input="d", output="logits", weights=rng.integers(-128, 128, (10, 16)),
+            bias=rng.integers(-300, 300, 10), weight_scales=rng.uniform(0.01, 0.02, 10),
+        ),
+    )  # fmt: skip
+    return Graph(name="small", tensors=tensors, nodes=nodes, input="picture", output="logits")
+
+
+def test_network() -> None:
+    graph = small_network(1)
+    check(graph, 40)
+    logits = run(graph, pictures_of(graph, 40, 5))
+    assert len(np.unique(logits)) > 50  # not saturated away
+
+
+def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = small_network(2)
+    pictures = pictures_of(graph, 23, 6)
+    whole = run_layers(graph, pictures)
+    monkeypatch.setattr("models.vision.reference.BATCH_BYTES", 5 * 12 * 12 * 27 * 8)
+    for name, values in run_layers(graph, pictures).items():
+        np.testing.assert_array_equal(values, whole[name])
+    np.testing.assert_array_equal(run(graph, pictures), whole["logits"])
+
+
+def test_no_pictures() -> None:
+    graph = small_network(3)
+    assert run(graph, np.empty((0, 12, 12, 3), dtype=np.int8)).shape == (0, 1, 1, 10)
+    assert run_layers(graph, np.empty((0, 12, 12, 3), dtype=np.int8))["b"].shape == (0, 6, 6, 8)
+
+
+def test_input_is_left_alone() -> None:
+    graph = small_network(4)
+    pictures = pictures_of(graph, 3, 7)
+    before = pictures.copy()
+    run(graph, pictures)
+    np.testing.assert_array_equal(pictures, before)
+
+
+def test_refuses_other_pictures() -> None:
+    graph = small_network(5)
+    with pytest.raises(TypeError, match="Pictures must be int8, not uint8"):
+        run(graph, np.zeros((1, 12, 12, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"N × 12 × 12 × 3, not 1 × 3 × 12 × 12"):
+        run(graph, np.zeros((1, 3, 12, 12), dtype=np.int8))
