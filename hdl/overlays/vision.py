@@ -1,0 +1,85 @@
+"""The vision overlay: what a board or a simulator instantiates."""
+
+from typing import Any
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
+from eyas.interfaces.vision_registers import VISION_REGISTERS
+from hdl.bus.axi import Axi4, AxiLite
+from hdl.bus.flat import FlatTop, flat_verilog
+from hdl.vision.engine import Engine
+from hdl.vision.frontend import FrontEnd
+
+__all__ = ["VisionOverlay", "vision_ports", "vision_verilog"]
+
+
+class VisionOverlay(wiring.Component):
+    """Engine and front end.
+
+    Parameters
+    ----------
+    config : VisionConfig
+        Shape and depths.
+
+    Members
+    -------
+    s_axi : In(AxiLite)
+        Registers (:mod:`eyas.interfaces.vision_registers`).
+    m_axi : Out(Axi4)
+        DRAM: 64-bit data, 32-bit addresses.
+    interrupt : Out(1)
+        Level, active high.
+    """
+
+    def __init__(self, config: VisionConfig = DEFAULT_VISION):
+        self.config = config
+        self.front_end = FrontEnd(config)
+        self.engine = Engine(config)
+        super().__init__(
+            {
+                "s_axi": In(AxiLite(ceil_log2(VISION_REGISTERS.size))),
+                "m_axi": Out(Axi4()),
+                "interrupt": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.front_end = front_end = self.front_end
+        m.submodules.engine = engine = self.engine
+        wiring.connect(m, front_end.engine, engine.port)
+        wiring.connect(m, wiring.flipped(self.s_axi), front_end.s_axi)
+        wiring.connect(m, front_end.m_axi, wiring.flipped(self.m_axi))
+        m.d.comb += self.interrupt.eq(front_end.interrupt)
+
+        return m
+
+
+def vision_verilog(config: VisionConfig = DEFAULT_VISION) -> str:
+    """Return the overlay as Verilog, module ``vision``.
+
+    Ports: ``aclk``, ``aresetn``, ``s_axi_*``, ``m_axi_*`` (the standard's names), ``interrupt``.
+    """
+    return flat_verilog(VisionOverlay(config), "vision")
+
+
+def vision_ports(config: VisionConfig = DEFAULT_VISION) -> dict[str, Any]:
+    """Return what :func:`vision_verilog` gives, as data that JSON can hold.
+
+    ``module``, ``parameters`` (of the configuration), and ``ports``: for each its ``name``,
+    ``direction`` (``input`` or ``output``) and ``width``.
+    """
+    ports = FlatTop(VisionOverlay(config)).ports
+    return {
+        "module": "vision",
+        "parameters": config.as_dict(),
+        "ports": [
+            {"name": name, "direction": direction, "width": width}
+            for name, (direction, width) in ports.items()
+        ],
+    }

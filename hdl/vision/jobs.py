@@ -1,0 +1,165 @@
+"""What the stages of the front end pass to each other."""
+
+from amaranth.hdl import Mux
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from eyas.interfaces.configs import VisionConfig
+from eyas.interfaces.vision_program import ErrorCode
+from hdl.bus.axi import Response
+from hdl.bus.burst_reader import answer_layout, beat_layout
+from hdl.bus.burst_splitter import request_layout
+from hdl.bus.burst_writer import write_beat_layout
+from hdl.vision.interfaces import start_layout
+from hdl.vision.linear import address_bits, bank_bits
+
+__all__ = [
+    "RECORD_BEATS",
+    "ReadPort",
+    "WritePort",
+    "bus_error",
+    "fault_layout",
+    "input_map_layout",
+    "job_layout",
+    "output_map_layout",
+    "plane_capacity",
+    "report_layout",
+    "slot_layout",
+]
+
+RECORD_BEATS = 8
+"""Beats of a descriptor, of an image's header and of a result record."""
+
+_BUS_REQUEST = request_layout(32, 24)
+
+
+class ReadPort(wiring.Signature):
+    """What a stage uses of :class:`hdl.bus.burst_reader.BurstReader`, seen from the stage.
+
+    For each item of ``request`` come its ``beats``, then one ``response``.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "request": Out(stream.Signature(_BUS_REQUEST)),
+                "beats": In(stream.Signature(beat_layout)),
+                "response": In(stream.Signature(answer_layout)),
+            }
+        )
+
+
+class WritePort(wiring.Signature):
+    """What a stage uses of :class:`hdl.bus.burst_writer.BurstWriter`, seen from the stage.
+
+    Each item of ``request`` takes its ``beats`` and is answered by one ``response``.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "request": Out(stream.Signature(_BUS_REQUEST)),
+                "beats": Out(stream.Signature(write_beat_layout)),
+                "response": In(stream.Signature(answer_layout)),
+            }
+        )
+
+
+def bus_error(response):
+    """Return the ErrorCode of a bus response."""
+    return Mux(
+        response == Response.DECERR,
+        ErrorCode.BUS_DECODE,
+        Mux(response == Response.SLVERR, ErrorCode.BUS_SLAVE, ErrorCode.NONE),
+    )
+
+
+fault_layout = data.StructLayout({"code": 8, "place": 8})
+"""What went wrong and where: ErrorCode and Place. ``code`` 0 means that nothing did."""
+
+report_layout = data.StructLayout({"code": 8, "place": 8, "layer": 8, "tag": 16})
+"""An error on its way to the ERROR registers."""
+
+
+def plane_capacity(config: VisionConfig) -> int:
+    """Words of the activation memory, the most that one plane can have."""
+    return config.pixels * config.bank_words
+
+
+def input_map_layout(config: VisionConfig) -> data.StructLayout:
+    """Where the words of a picture go, and its size."""
+    return data.StructLayout(
+        {
+            "base": address_bits(config),
+            "plane": address_bits(config),
+            "height": 12,
+            "width": 12,
+            "channels": 12,
+            "skip_q": address_bits(config),
+            "skip_r": bank_bits(config),
+        }
+    )
+
+
+def output_map_layout(config: VisionConfig) -> data.StructLayout:
+    """Where the words of a map lie: ``count`` of each of ``blocks`` planes."""
+    return data.StructLayout(
+        {
+            "base": address_bits(config),
+            "plane": address_bits(config),
+            "count": ceil_log2(plane_capacity(config) + 1),
+            "blocks": 8,
+        }
+    )
+
+
+def slot_layout(config: VisionConfig) -> data.StructLayout:
+    """What the front end remembers of a resident program."""
+    return data.StructLayout(
+        {
+            "instruction_base": ceil_log2(config.instruction_words),
+            "weight_base": ceil_log2(config.weight_rows),
+            "parameter_base": ceil_log2(config.parameter_rows),
+            "input": input_map_layout(config),
+            "output": output_map_layout(config),
+            "source_words": ceil_log2(config.activation_bytes // 8 + 1),
+        }
+    )
+
+
+def job_layout(config: VisionConfig) -> data.StructLayout:
+    """A job whose reading has ended: what is left is to run it, to write, and to report.
+
+    Members
+    -------
+    infer : 1
+        Run the engine and write a map; else only report (a LOAD).
+    fault : fault_layout
+        What reading met. A job with a fault is only reported.
+    has_record : 1
+        A result record can be written at ``result``.
+    interrupt, tag, slot, output, result
+        As in the descriptor; interrupt and tag are 0 when it could not be read.
+    program : start_layout
+        Starts the engine.
+    map : output_map_layout
+        The map to write at ``output``.
+    fetched_at : 32
+        Time at which the descriptor's fetch began, in cycles.
+    """
+    return data.StructLayout(
+        {
+            "infer": 1,
+            "fault": fault_layout,
+            "has_record": 1,
+            "interrupt": 1,
+            "tag": 16,
+            "slot": 8,
+            "output": 32,
+            "result": 32,
+            "program": start_layout(config),
+            "map": output_map_layout(config),
+            "fetched_at": 32,
+        }
+    )
