@@ -6,7 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_registers import IDENTITY, VERSION_MAJOR, VERSION_MINOR, VISION_REGISTERS
+from eyas.interfaces.vision_registers import (
+    IDENTITY,
+    VERSION_MAJOR,
+    VERSION_MINOR,
+    VISION_REGISTERS,
+)
 from hdl.bus.axi import Axi4, AxiLite
 from hdl.bus.burst_reader import BurstReader
 from hdl.bus.burst_writer import BurstWriter
@@ -168,9 +173,7 @@ class FrontEnd(wiring.Component):
             registers.interrupt_status_set.done.eq(run.ended & run.interrupt),
             registers.interrupt_status_set.error.eq(errors.logged),
         ]
-        m.d.sync += self.interrupt.eq(
-            (causes.done & enabled.done) | (causes.error & enabled.error)
-        )
+        m.d.sync += self.interrupt.eq((causes.done & enabled.done) | (causes.error & enabled.error))
 
         # Counters.
         ar, r, w = self.m_axi.ar, self.m_axi.r, self.m_axi.w

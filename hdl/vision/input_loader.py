@@ -90,11 +90,10 @@ class InputLoader(wiring.Component):
                 m.d.sync += code.eq(bus_error(bus.response.p.code))
                 with m.If(bus.response.valid):
                     m.next = "WORDS"
-            with m.State("WORDS"):
-                with m.If(words.idle | self.discard):
-                    m.next = "DONE"
-                    with m.If((code == ErrorCode.NONE) & words.wrong_size):
-                        m.d.sync += code.eq(ErrorCode.WRONG_SIZE)
+            with m.State("WORDS"), m.If(words.idle | self.discard):
+                m.next = "DONE"
+                with m.If((code == ErrorCode.NONE) & words.wrong_size):
+                    m.d.sync += code.eq(ErrorCode.WRONG_SIZE)
             with m.State("DONE"):
                 m.d.comb += self.done.valid.eq(1)
                 with m.If(self.done.ready):

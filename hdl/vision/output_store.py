@@ -156,9 +156,8 @@ class OutputStore(wiring.Component):
                 m.d.comb += issue.eq(free != 0)
                 with m.If(issue & (left == 1)):
                     m.next = "PLANE"
-            with m.State("ANSWERS"):
-                with m.If(unanswered == 0):
-                    m.next = "DONE"
+            with m.State("ANSWERS"), m.If(unanswered == 0):
+                m.next = "DONE"
             with m.State("DONE"):
                 m.d.comb += self.done.valid.eq(1)
                 with m.If(self.done.ready):

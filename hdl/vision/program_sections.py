@@ -9,7 +9,12 @@ from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import PARAMETER
 from hdl.bus.burst_reader import beat_layout
 from hdl.bus.layout import record_layout
-from hdl.vision.interfaces import InstructionWritePort, ParameterWritePort, WeightWritePort, parameter_layout
+from hdl.vision.interfaces import (
+    InstructionWritePort,
+    ParameterWritePort,
+    WeightWritePort,
+    parameter_layout,
+)
 
 __all__ = ["SectionWriter", "sections_layout"]
 
@@ -96,7 +101,7 @@ class SectionWriter(wiring.Component):
             m.d.comb += self.parameter_write.data[name].eq(parameter[name])
 
         def section(port, columns, beats, next_state, next_base=0, next_left=0):
-            """One section: ends with a cycle that takes no beat, so that an empty one needs none."""
+            # Ends with a cycle that takes no beat, so that an empty section needs none.
             enable = Signal()
             m.d.comb += port.enable.eq(enable)
             m.d.sync += enable.eq(0)
@@ -124,19 +129,15 @@ class SectionWriter(wiring.Component):
                 with m.If(self.start.valid):
                     m.next = "INSTRUCTIONS"
             with m.State("INSTRUCTIONS"):
-                section(
-                    self.instruction_write, 1, 1,
-                    "WEIGHTS", sections.weight_base, sections.weight_rows,
-                )  # fmt: skip
+                following = ("WEIGHTS", sections.weight_base, sections.weight_rows)
+                section(self.instruction_write, 1, 1, *following)
             with m.State("WEIGHTS"):
-                section(
-                    self.weight_write, config.output_channels, config.beats_per_word,
-                    "PARAMETERS", sections.parameter_base, sections.parameter_rows,
-                )  # fmt: skip
+                following = ("PARAMETERS", sections.parameter_base, sections.parameter_rows)
+                columns = config.output_channels
+                section(self.weight_write, columns, config.beats_per_word, *following)
             with m.State("PARAMETERS"):
-                section(
-                    self.parameter_write, config.requantize_channels, PARAMETER.word_count, "TRAILER"
-                )
+                columns = config.requantize_channels
+                section(self.parameter_write, columns, PARAMETER.word_count, "TRAILER")
             with m.State("TRAILER"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += self.trailer.eq(beat)
