@@ -138,7 +138,7 @@ class MacArray(wiring.Component):
         config = self.config
 
         accumulate = valid_after(m, self.valid, self.latency - 1)
-        first = DelayLine(m, self.first, "first")[self.latency - 1]
+        first = valid_after(m, self.valid & self.first, self.latency - 1)
         m.d.comb += self.strobe.eq(valid_after(m, self.valid & self.last, self.latency))
 
         for channel in range(0, config.output_channels, 2):

@@ -81,7 +81,7 @@ class PoolingUnit(wiring.Component):
         # for they are narrower than the sums.
         wait = self.latency - 1
         valid = valid_after(m, self.valid, wait)
-        first = DelayLine(m, self.first, "first")[wait]
+        first = valid_after(m, self.valid & self.first, wait)
         maximum = DelayLine(m, self.maximum, "maximum")[wait]
         m.d.comb += self.strobe.eq(valid_after(m, self.valid & self.last, self.latency))
 
