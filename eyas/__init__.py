@@ -47,7 +47,9 @@ def check_packages() -> None:
     home = Path(__file__).resolve().parent.parent
     for name in _OURS:
         spec = find_spec(name)  # finds without running the foreign package
-        places = [Path(place).resolve() for place in (spec and spec.submodule_search_locations) or ()]
+        places = [
+            Path(place).resolve() for place in (spec and spec.submodule_search_locations) or ()
+        ]
         if home / name not in places:
             where = places[0] if places else (spec and spec.origin) or "nowhere"
             raise ImportError(

@@ -56,7 +56,7 @@ import importlib, importlib.abc, sys
 class Blocked(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {HEAVY!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}} (blocked by the test)", name=name)
+            raise ModuleNotFoundError(f"{{name}} is blocked by the test", name=name)
 
 sys.meta_path.insert(0, Blocked())
 import eyas
@@ -66,7 +66,11 @@ print("loaded")
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "loaded\n"

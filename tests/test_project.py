@@ -59,10 +59,10 @@ def test_what_the_requirements_need_is_pinned_too() -> None:
         assert name in known, f"constraints.txt does not pin {name}"
         for text in distribution(name).requires or []:
             item = Requirement(text)
-            if item.marker is None or item.marker.evaluate({"extra": ""}):
-                # The NVIDIA packages of PyPI's torch are pinned by its wheel.
-                if not re.match(r"nvidia|cuda|triton", item.name):
-                    waiting.append(item.name)
+            needed = item.marker is None or item.marker.evaluate({"extra": ""})
+            # The NVIDIA packages of PyPI's torch are pinned by its wheel.
+            if needed and not re.match(r"nvidia|cuda|triton", item.name):
+                waiting.append(item.name)
 
 
 def test_the_base_needs_numpy_alone() -> None:
@@ -88,10 +88,22 @@ def test_the_wheel_holds_our_packages_and_no_tests(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-         "--wheel-dir", str(tmp_path), str(source)],
-        check=True, timeout=120, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--wheel-dir",
+            str(tmp_path),
+            str(source),
+        ],
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
     (wheel,) = tmp_path.glob("eyas-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     modules = {name for name in names if ".dist-info/" not in name}
@@ -109,8 +121,9 @@ def test_the_wheel_holds_our_packages_and_no_tests(tmp_path: Path) -> None:
 def test_contributing_names_every_nox_session() -> None:
     sessions = re.findall(
         r"^@(?:HERE|nox\.session\(.*\))\n(?:@.*\n)?def (\w+)",
-        (ROOT / "noxfile.py").read_text(), re.MULTILINE,
-    )  # fmt: skip
+        (ROOT / "noxfile.py").read_text(),
+        re.MULTILINE,
+    )
     documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     assert sorted(documented) == sorted(sessions)
     assert len(sessions) == 11

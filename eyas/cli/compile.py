@@ -20,7 +20,8 @@ def compile_model(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", dir_okay=False,
+            metavar="MODEL",
+            dir_okay=False,
             help="A quantised graph (*.qgraph*), or a float network of torch.export (*.pt2*).",
         ),
     ],
@@ -30,7 +31,9 @@ def compile_model(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            "--calibrate", metavar="X.npz", dir_okay=False,
+            "--calibrate",
+            metavar="X.npz",
+            dir_okay=False,
             help="Pictures (array *images*) from which the ranges of a float network are taken.",
         ),
     ] = None,

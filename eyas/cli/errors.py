@@ -61,4 +61,10 @@ def describe(error: BaseException) -> str:
 
 def _is_ours(error: BaseException) -> bool:
     """Whether the exception class is one of our packages', whose messages are for users."""
-    return type(error).__module__.split(".")[0] in ("eyas", "drivers", "models", "hdl", "bitstreams")
+    return type(error).__module__.split(".")[0] in (
+        "eyas",
+        "drivers",
+        "models",
+        "hdl",
+        "bitstreams",
+    )

@@ -30,13 +30,21 @@ def report(
         print_json(figures)
     else:
         rows = [
-            (label, f"{figures[name]:g}", f"{XC7Z020[name]:,}", f"{figures[name] / XC7Z020[name]:.1%}")
+            (
+                label,
+                f"{figures[name]:g}",
+                f"{XC7Z020[name]:,}",
+                f"{figures[name] / XC7Z020[name]:.1%}",
+            )
             for name, label in _NAMES.items()
         ]
         results.print(
-            table(f"{overlay.value} overlay, {config.value} array",
-                  ("resource", "used", "xc7z020 has", "share"), rows)
-        )  # fmt: skip
+            table(
+                f"{overlay.value} overlay, {config.value} array",
+                ("resource", "used", "xc7z020 has", "share"),
+                rows,
+            )
+        )
         results.print(f"Synthesis estimate by {found.tool}.")
     over = [label for name, label in _NAMES.items() if figures[name] > XC7Z020[name]]
     if over:

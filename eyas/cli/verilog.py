@@ -18,7 +18,10 @@ def verilog(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="DIR", file_okay=False,
+            "--output",
+            "-o",
+            metavar="DIR",
+            file_okay=False,
             help="Folder for the two files; made when it is not there.",
         ),
     ],
@@ -37,10 +40,8 @@ def verilog(
     with notes.status(f"Writing the {overlay.value} overlay as Verilog"):
         source = vision_verilog(config.vision)
         description = {
-            "overlay": overlay.value,
             "generator": f"eyas {eyas.__version__}",
-            "parameters": config.vision.as_dict(),
-            "ports": vision_ports(config.vision),
+            **vision_ports(config.vision),
         }
     output.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".v", source), (".json", json.dumps(description, indent=2) + "\n")):

@@ -22,9 +22,14 @@ def eyas(*arguments: str) -> int:
 
 def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin:/bin", **environment},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,9 +64,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_without_the_cli_extra_the_remedy_is_named() -> None:
     done = run_python(
-        "import sys\n"
-        "sys.modules['typer'] = None\n"
-        "from eyas.cli.main import main\nmain(['demo'])"
+        "import sys\nsys.modules['typer'] = None\nfrom eyas.cli.main import main\nmain(['demo'])"
     )
     assert done.returncode == 2
     assert done.stdout == ""
@@ -106,14 +109,18 @@ def test_wrong_usage_is_code_2(
     [
         (CommandError("no\n  pictures"), "no pictures"),
         (ValueError("Pictures must be int8"), "Pictures must be int8"),
-        (FileNotFoundError(2, "No such file or directory", "a.npz"),
-         "a.npz: No such file or directory"),
+        (
+            FileNotFoundError(2, "No such file or directory", "a.npz"),
+            "a.npz: No such file or directory",
+        ),
         (KeyError("x"), "unexpected KeyError: 'x' (a fault of Eyas; EYAS_DEBUG=1 shows where)"),
         (AssertionError(), "unexpected AssertionError (a fault of Eyas; EYAS_DEBUG=1 shows where)"),
-        (ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"),
-         "this needs the package torch, which is not installed: pip install 'eyas[models]'"),
+        (
+            ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"),
+            "this needs the package torch, which is not installed: pip install 'eyas[models]'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_error_is_one_line(error: Exception, text: str) -> None:
     assert describe(error) == text
 
