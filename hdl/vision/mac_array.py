@@ -142,10 +142,13 @@ class MacArray(wiring.Component):
         m.d.comb += self.strobe.eq(valid_after(m, self.valid & self.last, self.latency))
 
         for channel in range(0, config.output_channels, 2):
-            packed = [
-                pack_weights(self.weights[channel][tap], self.weights[channel + 1][tap])
-                for tap in range(config.input_channels)
-            ]
+            packed = []
+            for tap in range(config.input_channels):
+                weights = Signal(signed(25), name=f"packed_{channel}_{tap}")
+                m.d.comb += weights.eq(
+                    pack_weights(self.weights[channel][tap], self.weights[channel + 1][tap])
+                )
+                packed.append(weights)
             for pixel in range(config.pixels):
                 pairs = []
                 for tap in range(0, config.input_channels, 2):

@@ -1,0 +1,21 @@
+"""The compiler's estimate of a layer's cycles."""
+
+from __future__ import annotations
+
+from eyas.compiler.lower import Layer
+from eyas.interfaces.configs import VisionConfig
+
+__all__ = ["layer_cycles"]
+
+
+def layer_cycles(layer: Layer, config: VisionConfig) -> int:
+    """Cycles from the layer's start to its last result: its groups, then the pipeline's drain.
+
+    The drain is the way of the last pass through reader (5), array (4 for a pair of products, a
+    cycle a level of the adder tree, 1 to accumulate), requantiser (15) and write-back.
+    """
+    fields = layer.fields
+    tree = (config.input_channels // 2).bit_length() - 1
+    array = 4 + tree + 1
+    pipeline = 5 + array + 1 + fields["drain"] + 15 + 2
+    return 1 + fields["tiles"] * fields["groups"] * fields["group_cycles"] + pipeline

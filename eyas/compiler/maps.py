@@ -1,0 +1,125 @@
+"""How a feature map lies in the banks of the activation memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eyas.interfaces.configs import VisionConfig
+from models.vision.graph import Tensor
+
+__all__ = ["MapLayout", "Window", "choose_layout"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a layer slides over its input: what decides which bank rule it wants.
+
+    Parameters
+    ----------
+    out_height, out_width : int
+        Pixels of the output map.
+    stride_y, stride_x : int
+        Input rows and columns from one output pixel to the next.
+    tiles, group_cycles : int
+        How often the map is walked, and what a group of pixels costs.
+    """
+
+    out_height: int
+    out_width: int
+    stride_y: int
+    stride_x: int
+    tiles: int
+    group_cycles: int
+
+    def runs_on(self, pitch: int, pixels: int) -> bool:
+        """Whether groups can run on across row ends without two lanes meeting in a bank."""
+        return (
+            self.out_width >= pixels
+            and (self.stride_y * pitch - self.stride_x * self.out_width) % pixels == 0
+        )
+
+    def groups(self, pitch: int, pixels: int) -> int:
+        """Groups of output pixels with this pitch of the input map."""
+        if self.runs_on(pitch, pixels):
+            return -(-self.out_height * self.out_width // pixels)
+        return self.out_height * -(-self.out_width // pixels)
+
+
+@dataclass(frozen=True)
+class MapLayout:
+    """Place of one map: pixel (x, y) of block b is linear position ``y · pitch + x`` of plane b.
+
+    Parameters
+    ----------
+    height, width, channels : int
+        The map's shape.
+    pitch : int
+        Linear positions from one row to the next, at least ``width``.
+    blocks : int
+        Planes of ``input_channels`` channels.
+    plane : int
+        Words of each bank that a plane takes.
+    base : int
+        First word.
+    """
+
+    height: int
+    width: int
+    channels: int
+    pitch: int
+    blocks: int
+    plane: int
+    base: int = 0
+
+    @property
+    def words(self) -> int:
+        """Words of each bank that the map takes."""
+        return self.plane * self.blocks
+
+    @property
+    def count(self) -> int:
+        """Linear positions from the first pixel of a plane to its last."""
+        return (self.height - 1) * self.pitch + self.width
+
+    def as_dict(self) -> dict[str, object]:
+        """As it stands in a program's manifest."""
+        return {
+            "shape": [self.height, self.width, self.channels],
+            "base": self.base,
+            "plane": self.plane,
+            "pitch": self.pitch,
+            "blocks": self.blocks,
+            "count": self.count,
+        }
+
+
+def choose_layout(tensor: Tensor, readers: Iterable[Window], config: VisionConfig) -> MapLayout:
+    """The layout that costs the layers that read the map the fewest cycles.
+
+    The pitch decides: consecutive output pixels of a layer read different banks across a row's end
+    when ``stride_y · pitch ≡ stride_x · out_width`` modulo the number of banks.  A reader whose
+    rule is broken stops its groups at row ends.
+    """
+    height, width, channels = tensor.shape
+    readers = tuple(readers)
+
+    def cost(pitch: int) -> tuple[int, int]:
+        return (
+            sum(
+                reader.tiles * reader.groups(pitch, config.pixels) * reader.group_cycles
+                for reader in readers
+            ),
+            pitch,
+        )
+
+    pitch = min(range(width, width + config.pixels), key=cost)
+    positions = (height - 1) * pitch + width
+    return MapLayout(
+        height=height,
+        width=width,
+        channels=channels,
+        pitch=pitch,
+        blocks=-(-channels // config.input_channels),
+        plane=-(-positions // config.pixels),
+    )

@@ -1,0 +1,224 @@
+"""Block memories of the vision engine, each with a registered output so that timing closes."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from eyas.interfaces.configs import VisionConfig
+from hdl.vision.interfaces import (
+    InstructionWritePort,
+    ParameterWritePort,
+    WeightWritePort,
+    parameter_layout,
+)
+
+__all__ = [
+    "ActivationMemory",
+    "BlockMemory",
+    "InstructionMemory",
+    "ParameterMemory",
+    "WeightMemory",
+]
+
+
+class BlockMemory(wiring.Component):
+    """One write port, one read port, block RAM with its output register outside it.
+
+    ``read_data`` belongs to the ``read_address`` of two cycles before.  A word that is read in the
+    cycle in which it is written is undefined; whoever uses the memory keeps the two apart.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a word.
+    depth : int
+        Words.
+    """
+
+    latency = 2
+
+    def __init__(self, width: int, depth: int):
+        self.width = width
+        self.depth = depth
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(ceil_log2(depth)),
+                "write_data": In(width),
+                "read_address": In(ceil_log2(depth)),
+                "read_data": Out(width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.storage = storage = memory.Memory(
+            shape=self.width, depth=self.depth, init=[], attrs={"ram_style": "block"}
+        )
+        write = storage.write_port()
+        read = storage.read_port(domain="sync")
+        # Without reset or logic in between, the tools move this register into the block RAM.
+        output = Signal(self.width, reset_less=True)
+        m.d.sync += output.eq(read.data)
+        m.d.comb += [
+            write.en.eq(self.write_enable),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            read.addr.eq(self.read_address),
+            read.en.eq(1),
+            self.read_data.eq(output),
+        ]
+        return m
+
+
+class ActivationMemory(wiring.Component):
+    """One bank of words a pixel lane; every bank has its own read and write address.
+
+    Members
+    -------
+    read_address, read_data : per bank
+        Data follows the address by two cycles.
+    write_enable, write_address, write_data : per bank
+    """
+
+    latency = BlockMemory.latency
+
+    def __init__(self, config: VisionConfig):
+        self.config = config
+        address = data.ArrayLayout(ceil_log2(config.bank_words), config.pixels)
+        words = data.ArrayLayout(config.word_bits, config.pixels)
+        super().__init__(
+            {
+                "read_address": In(address),
+                "read_data": Out(words),
+                "write_enable": In(config.pixels),
+                "write_address": In(address),
+                "write_data": In(words),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for number in range(self.config.pixels):
+            bank = BlockMemory(self.config.word_bits, self.config.bank_words)
+            m.submodules[f"bank{number}"] = bank
+            m.d.comb += [
+                bank.write_enable.eq(self.write_enable[number]),
+                bank.write_address.eq(self.write_address[number]),
+                bank.write_data.eq(self.write_data[number]),
+                bank.read_address.eq(self.read_address[number]),
+                self.read_data[number].eq(bank.read_data),
+            ]
+        return m
+
+
+class WeightMemory(wiring.Component):
+    """Resident weights: a row holds one pass's weights of all output channels.
+
+    Members
+    -------
+    write : In(WeightWritePort)
+    read_row : In
+    read_data : Out(ArrayLayout[output_channels][input_channels] of signed 8)
+        Belongs to the row of two cycles before.
+    """
+
+    latency = BlockMemory.latency
+
+    def __init__(self, config: VisionConfig):
+        self.config = config
+        super().__init__(
+            {
+                "write": In(WeightWritePort(config)),
+                "read_row": In(ceil_log2(config.weight_rows)),
+                "read_data": Out(data.ArrayLayout(config.word_bits, config.output_channels)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for column in range(self.config.output_channels):
+            part = BlockMemory(self.config.word_bits, self.config.weight_rows)
+            m.submodules[f"column{column}"] = part
+            m.d.comb += [
+                part.write_enable.eq(self.write.enable & (self.write.column == column)),
+                part.write_address.eq(self.write.row),
+                part.write_data.eq(self.write.data),
+                part.read_address.eq(self.read_row),
+                self.read_data[column].eq(part.read_data),
+            ]
+        return m
+
+
+class ParameterMemory(wiring.Component):
+    """Requantisation parameters: a row serves the channels of one requantisation cycle.
+
+    Members
+    -------
+    write : In(ParameterWritePort)
+    read_row : In
+    read_data : Out(ArrayLayout(parameter_layout, requantize_channels))
+        Belongs to the row of two cycles before.
+    """
+
+    latency = BlockMemory.latency
+
+    def __init__(self, config: VisionConfig):
+        self.config = config
+        super().__init__(
+            {
+                "write": In(ParameterWritePort(config)),
+                "read_row": In(ceil_log2(config.parameter_rows)),
+                "read_data": Out(data.ArrayLayout(parameter_layout, config.requantize_channels)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for column in range(self.config.requantize_channels):
+            part = BlockMemory(parameter_layout.size, self.config.parameter_rows)
+            m.submodules[f"column{column}"] = part
+            m.d.comb += [
+                part.write_enable.eq(self.write.enable & (self.write.column == column)),
+                part.write_address.eq(self.write.row),
+                part.write_data.eq(self.write.data.as_value()),
+                part.read_address.eq(self.read_row),
+                self.read_data[column].as_value().eq(part.read_data),
+            ]
+        return m
+
+
+class InstructionMemory(wiring.Component):
+    """Macro-instructions of all resident programs, as 64-bit words.
+
+    Members
+    -------
+    write : In(InstructionWritePort)
+    read_address, read_data
+        Data follows the address by two cycles.
+    """
+
+    latency = BlockMemory.latency
+
+    def __init__(self, config: VisionConfig):
+        self.config = config
+        super().__init__(
+            {
+                "write": In(InstructionWritePort(config)),
+                "read_address": In(ceil_log2(config.instruction_words)),
+                "read_data": Out(64),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.words = words = BlockMemory(64, self.config.instruction_words)
+        m.d.comb += [
+            words.write_enable.eq(self.write.enable),
+            words.write_address.eq(self.write.address),
+            words.write_data.eq(self.write.data),
+            words.read_address.eq(self.read_address),
+            self.read_data.eq(words.read_data),
+        ]
+        return m
