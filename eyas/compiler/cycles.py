@@ -17,5 +17,5 @@ def layer_cycles(layer: Layer, config: VisionConfig) -> int:
     fields = layer.fields
     tree = (config.input_channels // 2).bit_length() - 1
     array = 4 + tree + 1
-    pipeline = 5 + array + 1 + fields["drain"] + 15 + 2
+    pipeline = 5 + array + fields["drain"] + 15 + 2
     return 1 + fields["tiles"] * fields["groups"] * fields["group_cycles"] + pipeline

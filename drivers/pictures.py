@@ -1,0 +1,68 @@
+"""User pictures to the int8 values that a program takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["PictureReader"]
+
+
+class PictureReader:
+    """Checks and quantises pictures for one program.
+
+    Parameters
+    ----------
+    tensor : mapping
+        ``shape`` (height, width, channels), ``scale`` and ``zero_point`` of the program's input.
+    preprocess : (float, float)
+        Scale and offset of a raw picture: real value = uint8 · scale + offset.
+    """
+
+    def __init__(self, tensor: Mapping[str, Any], preprocess: tuple[float, float]) -> None:
+        self.shape = tuple(tensor["shape"])
+        self.scale = np.float32(tensor["scale"])
+        self.zero_point = int(tensor["zero_point"])
+        scale, offset = preprocess
+        self._table = self._quantize(np.arange(256) * scale + offset)
+
+    def check(self, pictures: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return ``pictures`` as [N, H, W, C], still of their type.
+
+        Raises ValueError for a wrong shape, TypeError for a type that is not uint8, int8 or
+        floating.
+        """
+        pictures = np.asarray(pictures)
+        if pictures.ndim == 3 and self.shape[2] == 1:
+            pictures = pictures[..., np.newaxis]
+        if pictures.ndim != 4 or pictures.shape[1:] != self.shape:
+            raise ValueError(
+                f"Pictures must have the shape N × {' × '.join(map(str, self.shape))}, "
+                f"not {' × '.join(map(str, pictures.shape))}"
+            )
+        if pictures.dtype not in (np.uint8, np.int8) and pictures.dtype.kind != "f":
+            raise TypeError(f"Pictures must be uint8, int8 or floating, not {pictures.dtype}")
+        return pictures
+
+    def quantize_into(self, picture: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
+        """Write one checked picture to the first bytes of ``target``."""
+        place = target[: picture.size].view(np.int8).reshape(self.shape)
+        if picture.dtype == np.int8:
+            place[...] = picture
+        elif picture.dtype == np.uint8:
+            np.take(self._table, picture, out=place)
+        else:
+            place[...] = self._quantize(picture)
+
+    def _quantize(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+        """Real values to int8: divided in float32, ties away from zero, saturated."""
+        steps = np.asarray(values, dtype=np.float32) / self.scale
+        if np.isnan(steps).any():
+            raise ValueError("Pictures must be numbers, not NaN")
+        steps = np.clip(steps, -1024, 1024)  # far outside int8: infinities saturate as well
+        whole = np.trunc(steps)
+        rounded = whole + np.copysign(np.abs(steps - whole) >= 0.5, steps)
+        return np.clip(rounded + self.zero_point, -128, 127).astype(np.int8)
