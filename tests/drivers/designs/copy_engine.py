@@ -53,6 +53,8 @@ class Fault(enum.IntEnum):
     UNASKED_RESPONSE = 8
     NO_RESPONSE = 9
     CHANGE_WRITE_ADDRESS = 10
+    VALID_IN_RESET = 11
+    EARLY_RESPONSE = 12
 
 
 LITE = {
@@ -103,24 +105,25 @@ class CopyEngine(wiring.Component):
     def _registers(self, m):
         registers = self.registers
         fault = registers[Offset.FAULT]
-        write = Signal()
+        write, answered, given = Signal(), Signal(), Signal()
+        silent = (fault == Fault.NO_RESPONSE) | (fault == Fault.EARLY_RESPONSE)
+        early = fault == Fault.EARLY_RESPONSE
         m.d.comb += [
             registers[Offset.IDENTITY].eq(IDENTITY),
             # Address and data are taken together.
-            write.eq(
-                self.s_axi_awvalid & self.s_axi_wvalid & ~self.s_axi_bvalid
-                & (fault != Fault.NO_RESPONSE)
-            ),
+            write.eq(self.s_axi_awvalid & self.s_axi_wvalid & ~answered & ~silent),
+            self.s_axi_bvalid.eq(answered | (early & self.s_axi_awvalid)),
+            self.s_axi_rvalid.eq(given | (early & self.s_axi_arvalid)),
             self.s_axi_awready.eq(write),
             self.s_axi_wready.eq(write),
-            self.s_axi_arready.eq(~self.s_axi_rvalid & (fault != Fault.NO_RESPONSE)),
+            self.s_axi_arready.eq(~given & ~silent),
             self.start.eq(write & (self.s_axi_awaddr == Offset.BURSTS)),
             self.interrupt.eq(registers[Offset.INTERRUPT][0]),
-        ]  # fmt: skip
+        ]
         with m.If(self.s_axi_bready):
-            m.d.sync += self.s_axi_bvalid.eq(0)
+            m.d.sync += answered.eq(0)
         with m.If(write):
-            m.d.sync += [self.s_axi_bvalid.eq(1), self.s_axi_bresp.eq(2)]
+            m.d.sync += [answered.eq(1), self.s_axi_bresp.eq(2)]
             with m.Switch(self.s_axi_awaddr):
                 for offset, register in registers.items():
                     with m.Case(offset):
@@ -130,16 +133,12 @@ class CopyEngine(wiring.Component):
                         elif offset not in (Offset.IDENTITY, Offset.STATUS):
                             m.d.sync += register.eq(self.s_axi_wdata)
         with m.If((fault == Fault.UNASKED_RESPONSE) & ~self.s_axi_bready):
-            m.d.sync += self.s_axi_bvalid.eq(1)
+            m.d.sync += answered.eq(1)
 
         with m.If(self.s_axi_rready):
-            m.d.sync += self.s_axi_rvalid.eq(0)
+            m.d.sync += given.eq(0)
         with m.If(self.s_axi_arvalid & self.s_axi_arready):
-            m.d.sync += [
-                self.s_axi_rvalid.eq(1),
-                self.s_axi_rresp.eq(2),
-                self.s_axi_rdata.eq(0),
-            ]
+            m.d.sync += [given.eq(1), self.s_axi_rresp.eq(2), self.s_axi_rdata.eq(0)]
             with m.Switch(self.s_axi_araddr):
                 for offset, register in registers.items():
                     with m.Case(offset):
@@ -147,11 +146,13 @@ class CopyEngine(wiring.Component):
 
     def _read(self, m):
         registers, fault = self.registers, self.registers[Offset.FAULT]
-        to_ask, ahead, beat = Signal(32), Signal(3), Signal(8)
+        to_ask, ahead = Signal(32), Signal(3)
+        asking, stuck = Signal(), Signal(reset_less=True)
         taken = self.m_axi_arvalid & self.m_axi_arready
         ended = Signal()
-        # A beat is taken only into room reserved by its burst: 4 bursts of 32 fill the buffer.
+        # Nothing is reserved: a full buffer stalls the bursts that arrive.
         m.d.comb += [
+            self.m_axi_arvalid.eq(asking | (stuck & ~self.aresetn)),
             self.m_axi_rready.eq(self.buffer.w_rdy),
             self.buffer.w_en.eq(self.m_axi_rvalid),
             self.buffer.w_data.eq(self.m_axi_rdata),
@@ -161,25 +162,25 @@ class CopyEngine(wiring.Component):
             self.m_axi_arburst.eq(Mux(fault == Fault.FIXED, 0, 1)),
         ]
         m.d.sync += ahead.eq(ahead + taken - ended)
+        with m.If(fault == Fault.VALID_IN_RESET):
+            m.d.sync += stuck.eq(1)
         worst = registers[Offset.STATUS][8:10]
-        with m.If(self.m_axi_rvalid & self.m_axi_rready):
-            m.d.sync += beat.eq(beat + 1)
-            with m.If(self.m_axi_rresp > worst):
-                m.d.sync += worst.eq(self.m_axi_rresp)
+        with m.If(self.m_axi_rvalid & self.m_axi_rready & (self.m_axi_rresp > worst)):
+            m.d.sync += worst.eq(self.m_axi_rresp)
         with m.If(self.start):
             m.d.sync += [to_ask.eq(self.s_axi_wdata), worst.eq(0)]
             m.d.sync += self.m_axi_araddr.eq(registers[Offset.SOURCE])
         with m.If(taken):
             m.d.sync += [
-                self.m_axi_arvalid.eq(0),
+                asking.eq(0),
                 self.m_axi_araddr.eq(self.m_axi_araddr + (registers[Offset.BEATS] << 3)),
             ]
         room = ahead + taken < registers[Offset.OPEN]
-        with m.If((to_ask != 0) & (~self.m_axi_arvalid | taken) & room):
-            m.d.sync += [self.m_axi_arvalid.eq(1), to_ask.eq(to_ask - 1)]
+        with m.If((to_ask != 0) & (~asking | taken) & room):
+            m.d.sync += [asking.eq(1), to_ask.eq(to_ask - 1)]
         with m.If(self.m_axi_arvalid & ~self.m_axi_arready):
             with m.If(fault == Fault.WITHDRAW_READ):
-                m.d.sync += self.m_axi_arvalid.eq(0)
+                m.d.sync += asking.eq(0)
             with m.If(fault == Fault.CHANGE_READ_ADDRESS):
                 m.d.sync += self.m_axi_araddr.eq(self.m_axi_araddr ^ 64)
 

@@ -1,0 +1,210 @@
+"""The cache of simulation models, with a compiler that only writes files of the right names."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from drivers.errors import BuildFailed, ToolMissing
+from drivers.simulated import build
+from drivers.simulated.build import build_model
+from tests.drivers.designs.copy_engine import FULL, LITE, In
+
+COMPILER = """
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -E) echo "a host of the test" >&2; exit 0;;
+        -shared) linking=1;;
+        -o) shift; output="$1";;
+    esac
+    shift
+done
+[ -n "$linking" ] && echo linked >> {folder}/linked
+sleep {sleep}
+echo object > "$output"
+"""
+
+
+def design(missing=None, body=""):
+    """Return a module with the ports of an overlay and nothing behind them."""
+    ports = {"aclk": (In, 1), "aresetn": (In, 1), "interrupt": (None, 1)}
+    ports |= {f"s_axi_{name}": port for name, port in LITE.items()}
+    ports |= {f"m_axi_{name}": port for name, port in FULL.items()}
+    ports = [
+        f"{'input' if flow == In else 'output'} [{width - 1}:0] {name}"
+        for name, (flow, width) in ports.items()
+        if name != missing
+    ]
+    return f"module dummy #(parameter N = 1) ({', '.join(ports)});\n{body}\nendmodule\n"
+
+
+@pytest.fixture
+def compiler(tmp_path, monkeypatch):
+    """Install the test's compiler and an empty cache; returns a function to change the former."""
+    path = tmp_path / "compiler"
+
+    def install(text=COMPILER, sleep=0):
+        path.write_text("#!/bin/sh\n" + text.format(folder=tmp_path, sleep=sleep))
+        path.chmod(0o755)
+
+    install()
+    monkeypatch.setenv("CXX", str(path))
+    monkeypatch.setenv("EYAS_CACHE", str(tmp_path / "cache"))
+    return install
+
+
+def linked(tmp_path):
+    path = tmp_path / "linked"
+    return len(path.read_text().split()) if path.exists() else 0
+
+
+def left_over(tmp_path):
+    """Names in the cache's model folder, without those of locks and finished models."""
+    names = {path.name for path in (tmp_path / "cache" / "models").iterdir()}
+    return {name for name in names if "." in name and not name.endswith(".lock")}
+
+
+def test_built_once(compiler, tmp_path):
+    steps = []
+    library = build_model(design(), top="dummy", progress=lambda *step: steps.append(step))
+    assert library.read_text() == "object\n"
+    assert "verilator" in (library.parent / "build.log").read_text()
+    assert {path.name for path in library.parent.iterdir()} == {"model.so", "build.log"}
+    fractions = [fraction for _, fraction in steps]
+    assert fractions == sorted(fractions)
+    assert (steps[0], steps[-1]) == (("Verilator", 0.0), ("done", 1.0))
+    steps.clear()
+    again = build_model(design(), top="dummy", progress=lambda *step: steps.append(step))
+    assert (again, steps, linked(tmp_path)) == (library, [], 1)
+    assert not left_over(tmp_path)
+
+
+def test_what_the_model_depends_on(compiler, tmp_path, monkeypatch):
+    models = {build_model(design(), top="dummy")}
+    models.add(build_model(design(body="// more"), top="dummy"))
+    models.add(build_model(design(), top="dummy", parameters={"N": 2}))
+    models.add(build_model(design(), top="dummy", parameters={"N": 3}))
+    models.add(build_model(design(), top="dummy", trace=True))
+    compiler(COMPILER.replace("a host", "another host"))
+    models.add(build_model(design(), top="dummy"))
+    harness = tmp_path / "harness.cpp"
+    harness.write_text(build._HARNESS[0].read_text() + "// changed")
+    monkeypatch.setattr(build, "_HARNESS", (harness, build._HARNESS[1]))
+    models.add(build_model(design(), top="dummy"))
+    assert len(models) == 7
+    assert linked(tmp_path) == 7
+
+
+def test_two_processes_build_once(compiler, tmp_path):
+    compiler(sleep=0.2)
+    (tmp_path / "design.v").write_text(design())
+    code = (
+        "import sys; from pathlib import Path; from drivers.simulated.build import build_model\n"
+        "steps = []\n"
+        "print(build_model(Path(sys.argv[1]).read_text(), top='dummy',\n"
+        "                  progress=lambda step, _: steps.append(step)), len(steps))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "design.v")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert len({path for path, _ in answers}) == 1
+    # Each of the others waited: one step each.
+    assert [int(steps) for _, steps in answers].count(1) == 2
+    assert linked(tmp_path) == 1
+
+
+def test_failing_compiler_leaves_nothing_but_its_log(compiler, tmp_path):
+    compiler(COMPILER + 'if [ -n "$linking" ]; then echo no space left on device; exit 1; fi')
+    with pytest.raises(BuildFailed, match=r"The linker fails on the model; see .*\.log") as caught:
+        build_model(design(), top="dummy")
+    assert "no space left on device" in caught.value.log.read_text()
+    assert left_over(tmp_path) == {caught.value.log.name}
+    compiler(COMPILER)
+    assert build_model(design(), top="dummy").exists()
+
+
+def test_compiler_that_fails_on_one_file(compiler, tmp_path):
+    compiler(COMPILER + 'if [ "$output" = harness.o ]; then echo no harness today; exit 1; fi')
+    with pytest.raises(BuildFailed, match=r"The C\+\+ compiler fails on the model") as caught:
+        build_model(design(), top="dummy")
+    assert "no harness today" in caught.value.log.read_text()
+    assert left_over(tmp_path) == {caught.value.log.name}
+    assert linked(tmp_path) == 0
+
+
+def test_remains_of_a_killed_build_do_no_harm(compiler, tmp_path):
+    first = build_model(design(), top="dummy").parent
+    for path in first.iterdir():
+        path.unlink()
+    first.rmdir()
+    for suffix in (".building", ".built"):
+        first.with_suffix(suffix).mkdir()
+        (first.with_suffix(suffix) / "model.so").write_text("half")
+    assert build_model(design(), top="dummy").read_text() == "object\n"
+    assert not left_over(tmp_path)
+
+
+def test_killed_build_frees_its_lock(compiler, tmp_path):
+    compiler(COMPILER.replace("sleep {sleep}", "[ $output = harness.o ] && sleep 60"))
+    (tmp_path / "design.v").write_text(design())
+    code = (
+        "import sys; from pathlib import Path; from drivers.simulated.build import build_model\n"
+        "build_model(Path(sys.argv[1]).read_text(), top='dummy', progress=print)"
+    )
+    command = [sys.executable, "-uc", code, str(tmp_path / "design.v")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        for expected in (b"Verilator", b"C++ compiler"):
+            assert process.stdout.readline().startswith(expected)
+        process.kill()
+        process.wait(timeout=30)
+        compiler()
+        began = time.monotonic()
+        assert build_model(design(), top="dummy").read_text() == "object\n"
+        assert time.monotonic() - began < 30
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("port", ["aclk", "interrupt", "s_axi_bresp", "m_axi_rlast"])
+def test_missing_port_is_named(compiler, port):
+    with pytest.raises(BuildFailed, match=f"The design's top module has no port {port}; see"):
+        build_model(design(missing=port), top="dummy")
+
+
+def test_broken_verilog(compiler):
+    with pytest.raises(BuildFailed, match="Verilator does not accept the design") as caught:
+        build_model(design(body="assign = 1;"), top="dummy")
+    assert "syntax error" in caught.value.log.read_text()
+
+
+def test_cache_that_cannot_be_written(compiler, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("EYAS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(BuildFailed, match=r"cannot be kept in .*set EYAS_CACHE to another folder"):
+        build_model(design(), top="dummy")
+
+
+def test_missing_compiler(compiler, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setattr(build, "find_verilator", lambda: None)
+    monkeypatch.setattr("drivers.simulated.toolchain.find_verilator", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolMissing, match=r"apt install g\+\+"):
+        build_model(design(), top="dummy")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("EYAS_CACHE", str(tmp_path))
+    assert build.cache_folder() == tmp_path
+    monkeypatch.delenv("EYAS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert str(build.cache_folder()) == "/caches/eyas"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert str(build.cache_folder()) == "/home/someone/.cache/eyas"

