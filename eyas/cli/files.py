@@ -1,12 +1,9 @@
-"""Files in and out: pictures are checked when they are read, outputs appear whole or not at all."""
+"""Files in and out: pictures are checked when they are read, outputs before the work begins."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import numpy.typing as npt
 
 from eyas.cli.errors import CommandError
 
-__all__ = ["Pictures", "check_folder", "check_writable", "load_pictures", "written_whole"]
+__all__ = ["Pictures", "check_folder", "check_writable", "load_pictures"]
 
 Pictures = npt.NDArray[Any]
 
@@ -71,25 +68,3 @@ def check_folder(path: Path) -> None:
         raise CommandError(f"{path} cannot be a folder: {place} is a file")
     if not os.access(place, os.W_OK):
         raise CommandError(f"{path} cannot be written: no permission in {place}")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends without an error.
-
-    It keeps the suffix of ``path``, by which writers such as Matplotlib choose a format.
-    """
-    descriptor, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix
-    )
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # as any other new file; mkstemp's are private
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -33,7 +33,8 @@ def verilog(
     """
     import eyas
     from eyas.cli.console import notes, results
-    from eyas.cli.files import check_folder, written_whole
+    from eyas.cli.files import check_folder
+    from eyas.interfaces.files import write_atomically
     from hdl.overlays.vision import vision_ports, vision_verilog
 
     check_folder(output)
@@ -46,6 +47,5 @@ def verilog(
     output.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".v", source), (".json", json.dumps(description, indent=2) + "\n")):
         path = output / f"{overlay.value}{suffix}"
-        with written_whole(path) as temporary:
-            temporary.write_text(text)
+        write_atomically(path, text.encode())
         results.print(str(path), soft_wrap=True)

@@ -1,0 +1,111 @@
+"""``eyas demo``: from a float network to bit-exact answers of the RTL, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eyas.cli.errors import ANSWER_IS_NO
+from eyas.cli.options import Config, ConfigOption
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from models.vision.networks import Pictures, VisionNet
+
+__all__ = ["EPOCHS", "SEED", "demo"]
+
+SEED = 1
+EPOCHS = 20
+
+
+def demo(
+    config: ConfigOption = Config.default,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep",
+            metavar="DIR",
+            file_okay=False,
+            help="Keep the quantised graph, the program and the pictures there, for *eyas run*.",
+        ),
+    ] = None,
+) -> None:
+    """Train, quantise, compile and run a small network on the simulated board.
+
+    Handwritten digits (real scans, from scikit-learn) are classified by the RTL, and each number it
+    gives is compared with the reference. Most of the time goes into building the simulator, once.
+    """
+    import numpy as np
+
+    from eyas.cli.check import compare
+    from eyas.cli.console import notes, progress, results
+    from eyas.cli.files import check_folder
+    from eyas.cli.measure import class_accuracy, measure
+    from eyas.cli.run import layer_table
+    from eyas.cli.session import opened
+    from eyas.compiler import compile_graph
+    from eyas.compiler.torch_import import from_module
+    from models.vision.networks import DigitsNet, accuracy, digits
+
+    if keep is not None:
+        check_folder(keep)
+    data = digits()
+    network = DigitsNet()
+    with progress() as bars:
+        _train(network, data, bars)
+        example = network.real(data.train_images[:1])
+        graph = from_module(
+            network,
+            example,
+            data.train_images,
+            name="digits",
+            labels=network.labels,
+            preprocess=network.preprocess,
+        )
+        program = compile_graph(graph, config.vision)
+        with opened(program, bars) as engine:
+            task = bars.add_task("pictures through the RTL", total=len(data.test_images))
+            found = measure(
+                engine, program, data.test_images, lambda done: bars.update(task, completed=done)
+            )
+            difference = compare(graph, engine, data.test_images, found.outputs)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        graph.save(keep / "digits.qgraph")
+        program.save(keep / "digits.eyas")
+        np.savez(keep / "digits.npz", images=data.test_images, labels=data.test_labels)
+
+    results.print(layer_table(program, found))
+    results.print(
+        f"Accuracy on {len(data.test_images)} held-out pictures: "
+        f"float {accuracy(network, data.test_images, data.test_labels):.2%}, "
+        f"int8 on the RTL {class_accuracy(found.outputs, data.test_labels):.2%}"
+    )
+    results.print(
+        f"{found.core_cycles:,} core cycles a picture ({config.vision.macs_per_cycle} "
+        f"multiply-accumulates a cycle), {found.end_to_end_cycles:,} from doorbell to interrupt"
+    )
+    if difference is not None:
+        notes.print(f"eyas: differs from the reference: {difference}", soft_wrap=True)
+        raise typer.Exit(ANSWER_IS_NO)
+    results.print(
+        f"Proof: all {found.outputs.size:,} outputs of {len(found.outputs)} pictures equal the "
+        f"PyTorch reference, bit for bit"
+    )
+
+
+def _train(network: VisionNet, data: Pictures, bars: Progress) -> None:
+    from models.vision.networks import train
+
+    task = bars.add_task(f"training (seed {SEED})", total=None)
+    train(
+        network,
+        data.train_images,
+        data.train_labels,
+        SEED,
+        EPOCHS,
+        lambda step, steps, _: bars.update(task, completed=step, total=steps),
+    )

@@ -1,0 +1,149 @@
+"""``eyas run``: pictures through a program on the simulated board."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyas.cli.errors import ANSWER_IS_NO
+from eyas.cli.options import JsonOption, ProgramPath
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from eyas.cli.measure import Measured
+    from eyas.interfaces.program_file import Program
+
+__all__ = ["layer_table", "run"]
+
+
+def run(
+    program_path: ProgramPath,
+    pictures: Annotated[
+        Path,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="X.npz",
+            dir_okay=False,
+            help="Arrays *images* (uint8 as scanned, or int8 quantised; N × H × W × C) and, where "
+            "there are any, *labels*.",
+        ),
+    ],
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Take the first N pictures only.")
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Compare every output with the reference; code 1 if one differs."
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="Y.npz", help="Write the array *outputs* (int8)."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw the time line by layer (.svg, .png or .pdf)."
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run pictures through a program on the simulated board.
+
+    Prints accuracy, where there are labels, and the cycles of each layer. Cycles are those of the
+    RTL; host time is that of the simulation.
+    """
+    import numpy as np
+
+    from eyas.cli.check import compare
+    from eyas.cli.console import notes, print_json, progress, results
+    from eyas.cli.files import check_writable, load_pictures
+    from eyas.cli.measure import class_accuracy, measure
+    from eyas.cli.plot import check_format, plot_timeline
+    from eyas.cli.session import opened
+    from eyas.interfaces.files import write_atomically
+    from eyas.interfaces.program_file import Program
+
+    check_format(plot)
+    check_writable(output)
+    check_writable(plot)
+    program = Program.load(program_path)
+    images, labels = load_pictures(pictures, limit)
+    difference = None
+    with progress() as bars, opened(program, bars) as engine:
+        task = bars.add_task("pictures", total=len(images))
+        found = measure(engine, program, images, lambda done: bars.update(task, completed=done))
+        if check:
+            from models.vision.graph import Graph
+
+            graph = Graph.from_bytes(program.graph)
+            difference = compare(graph, engine, images, found.outputs)
+
+    accuracy = None if labels is None else class_accuracy(found.outputs, labels)
+    if output is not None:
+        packed = io.BytesIO()
+        np.savez(packed, outputs=found.outputs)
+        write_atomically(output, packed.getvalue())
+    if plot is not None:
+        plot_timeline(found.layers, f"{program.manifest['name']}: one picture", plot)
+    bit_exact = difference is None if check else None
+    if json:
+        print_json(_summary(found, accuracy, bit_exact))
+    else:
+        results.print(layer_table(program, found))
+        for line in _lines(found, accuracy):
+            results.print(line)
+        if bit_exact:
+            results.print(f"Every one of {found.outputs.size:,} outputs equals the reference.")
+    if difference is not None:
+        notes.print(f"eyas: differs from the reference: {difference}", soft_wrap=True)
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+def layer_table(program: Program, found: Measured) -> Table:
+    """Cycles, work and utilisation of each layer."""
+    from eyas.cli.console import table
+
+    rows = [
+        (item.name, item.op, f"{item.cycles:,}", f"{item.macs:,}", f"{item.utilisation:.1%}")
+        for item in found.layers
+    ]
+    cycles, macs = (
+        sum(item.cycles for item in found.layers),
+        sum(item.macs for item in found.layers),
+    )
+    peak = program.config.macs_per_cycle
+    rows.append(("all", "", f"{cycles:,}", f"{macs:,}", f"{macs / (cycles * peak):.1%}"))
+    return table(
+        f"{program.manifest['name']}, one picture",
+        ("layer", "op", "cycles", "MACs", "utilisation"),
+        rows,
+    )
+
+
+def _lines(found: Measured, accuracy: float | None) -> list[str]:
+    taken = (
+        f"{len(found.outputs)} pictures; median a picture: {found.core_cycles:,} core cycles, "
+        f"{found.end_to_end_cycles:,} from doorbell to interrupt, "
+        f"{found.host_us / 1000:,.1f} ms of this computer's time"
+    )
+    return [taken] if accuracy is None else [taken, f"Accuracy {accuracy:.2%}"]
+
+
+def _summary(found: Measured, accuracy: float | None, bit_exact: bool | None) -> dict[str, Any]:
+    """What ``--json`` prints; without --check or labels ``bit_exact`` or ``accuracy`` is null."""
+    return {
+        "pictures": len(found.outputs),
+        "accuracy": accuracy,
+        "bit_exact": bit_exact,
+        "core_cycles": found.core_cycles,
+        "end_to_end_cycles": found.end_to_end_cycles,
+        "host_us": found.host_us,
+        "layers": [item.as_dict() for item in found.layers],
+    }
