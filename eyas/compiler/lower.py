@@ -11,7 +11,13 @@ import numpy.typing as npt
 from eyas.compiler.allocate import Allocation
 from eyas.compiler.errors import CompileError
 from eyas.compiler.maps import MapLayout, Window
-from eyas.compiler.requantization import ChannelParameters, average, identity, of_linear
+from eyas.compiler.requantization import (
+    ChannelParameters,
+    average,
+    identity,
+    of_convolution,
+    of_fully_connected,
+)
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import INSTRUCTION, Op
 from models.vision.graph import (
@@ -190,7 +196,8 @@ def _layer(
     if isinstance(node, (Conv2D, FullyConnected)):
         kernels = node.weights.reshape(len(node.weights), *shape.kernel, source.shape[2])
         weights = _weight_rows(kernels, shape, config)
-        parameters = _parameter_rows(of_linear(node, source, target), shape, config)
+        derive = of_convolution if isinstance(node, Conv2D) else of_fully_connected
+        parameters = _parameter_rows(derive(node, source, target), shape, config)
         zero_points = {"in_zero_point": source.zero_point, "out_zero_point": target.zero_point}
     else:
         weights = np.zeros((0, config.output_channels, config.input_channels), np.int8)

@@ -7,6 +7,7 @@ compiler's, so that neither can hide the other's mistake.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,12 @@ from eyas.compiler.errors import CompileError
 from eyas.compiler.pooling import average_parameters
 from models.vision.graph import Conv2D, FullyConnected, Tensor
 
-__all__ = ["ChannelParameters", "average", "identity", "of_linear"]
+__all__ = ["ChannelParameters", "average", "identity", "of_convolution", "of_fully_connected"]
 
 MAX_PRE_SHIFT = 15
+MAX_SHIFT = 31
+OUTPUT_STEPS = 256
+"""An output and its zero point are int8: before that is added, larger values are all alike."""
 
 
 @dataclass(frozen=True)
@@ -41,47 +45,132 @@ def average(count: int) -> ChannelParameters:
     return ChannelParameters(multiplier=multiplier, shift=shift, pre_shift=pre_shift)
 
 
-def of_linear(
-    node: Conv2D | FullyConnected, source: Tensor, target: Tensor
-) -> list[ChannelParameters]:
-    """Parameters of every output channel of a convolution or fully connected layer.
+def of_convolution(node: Conv2D, source: Tensor, target: Tensor) -> list[ChannelParameters]:
+    """Parameters of every output channel of a convolution, with TensorFlow Lite's two roundings.
 
     The bias takes −zero_point · Σ weights in, so that the array multiplies raw int8 values; padded
     taps read as the zero point and cancel out.
     """
-    weights = node.weights.reshape(len(node.weights), -1)
-    folded = node.bias.astype(np.int64) - source.zero_point * weights.sum(1, dtype=np.int64)
-    ratios = _ratios(node, source, target)
     return [
-        _parameters(node, channel, int(bias), ratio)
-        for channel, (bias, ratio) in enumerate(zip(folded, ratios, strict=True))
+        _rounded_twice(node, channel, bias, ratio)
+        for channel, (bias, ratio) in enumerate(_channels(node, source, target))
     ]
 
 
-def _ratios(node: Conv2D | FullyConnected, source: Tensor, target: Tensor) -> list[float]:
-    """input scale · weight scale / output scale, in the precision that TensorFlow Lite uses."""
-    scales = node.weight_scales
-    if isinstance(node, FullyConnected) and len(scales) == 1:
-        product = float(np.float32(source.scale) * scales[0])
-        return [product / target.scale] * len(node.weights)
-    return [source.scale * float(scale) / target.scale for scale in scales]
+def of_fully_connected(
+    node: FullyConnected, source: Tensor, target: Tensor
+) -> list[ChannelParameters]:
+    """Parameters of every output of a fully connected layer, which LiteRT rounds but once.
+
+    Its kernel computes ``round(sum · ratio)`` in double precision, halves away from zero. The lane
+    rounds twice; with the sum shifted as far left as its bound allows, the first rounding is far
+    below the last one's step, and the multiplier is chosen so that the output steps at exactly the
+    same sums.
+    """
+    reach = max(127 - source.zero_point, source.zero_point + 128)
+    bounds = np.abs(node.weights.astype(np.int64)).sum(1) * reach + np.abs(
+        node.bias.astype(np.int64)
+    )
+    return [
+        _rounded_once(node, channel, bias, ratio, int(bound))
+        for channel, ((bias, ratio), bound) in enumerate(
+            zip(_channels(node, source, target), bounds, strict=True)
+        )
+    ]
 
 
-def _parameters(
-    node: Conv2D | FullyConnected, channel: int, bias: int, ratio: float
-) -> ChannelParameters:
-    bias = (bias + (1 << 31)) % (1 << 32) - (1 << 31)  # the accumulator wraps
+def _channels(
+    node: Conv2D | FullyConnected, source: Tensor, target: Tensor
+) -> list[tuple[int, float]]:
+    """Folded bias, and output steps in a step of the sum, of each channel."""
+    weights = node.weights.reshape(len(node.weights), -1)
+    folded = node.bias.astype(np.int64) - source.zero_point * weights.sum(1, dtype=np.int64)
+    wrapped = folded.astype(np.int32)  # the accumulator wraps
+    return [
+        (int(bias), source.scale * float(scale) / target.scale)
+        for bias, scale in zip(wrapped, node.weight_scales, strict=True)
+    ]
+
+
+def _mantissa(ratio: float) -> tuple[int, int]:
+    """``multiplier · 2^(exponent − 31)``, the multiplier 2^30 to 2^31 − 1."""
     mantissa, exponent = math.frexp(ratio)
     multiplier = math.floor(mantissa * (1 << 31) + 0.5)
-    if multiplier == 1 << 31:
-        multiplier, exponent = 1 << 30, exponent + 1
+    return (1 << 30, exponent + 1) if multiplier == 1 << 31 else (multiplier, exponent)
+
+
+def _rounded_twice(
+    node: Conv2D | FullyConnected, channel: int, bias: int, ratio: float
+) -> ChannelParameters:
+    multiplier, exponent = _mantissa(ratio)
     if exponent < -31:  # too small to matter: every sum becomes 0
         return ChannelParameters(bias=bias)
     if exponent > MAX_PRE_SHIFT:
-        raise CompileError(
-            f"Layer {node.name!r}: channel {channel} is multiplied by {ratio:g} when it is "
-            f"requantised; the engine multiplies by less than {1 << MAX_PRE_SHIFT}"
-        )
-    if exponent > 0:
-        return ChannelParameters(bias, multiplier, 0, exponent)
-    return ChannelParameters(bias, multiplier, -exponent)
+        raise _too_large(node, channel, ratio)
+    return ChannelParameters(bias, multiplier, max(0, -exponent), max(0, exponent))
+
+
+def _rounded_once(
+    node: FullyConnected, channel: int, bias: int, ratio: float, bound: int
+) -> ChannelParameters:
+    multiplier, exponent = _mantissa(ratio)
+    if bound * ratio < 0.5:
+        return ChannelParameters(bias=bias)
+    if exponent > MAX_PRE_SHIFT:
+        raise _too_large(node, channel, ratio)
+    steps = [(step, first) for step, first in _steps(ratio) if first - 1 <= bound]
+    room = min(MAX_PRE_SHIFT, 31 - bound.bit_length(), MAX_SHIFT + exponent)
+    for pre_shift in range(max(0, room), max(0, exponent) - 1, -1):
+        shift = pre_shift - exponent
+        low, high = _multipliers(steps, bound, pre_shift, shift)
+        if low <= high:
+            return ChannelParameters(bias, min(max(multiplier, low), high), shift, pre_shift)
+    raise CompileError(
+        f"Layer {node.name!r}: no parameters round channel {channel}'s sums times {ratio!r} as "
+        "LiteRT does; scale its weights a little differently"
+    )
+
+
+def _steps(ratio: float) -> Iterator[tuple[int, int]]:
+    """Each output step with the least sum that reaches it: ``round(sum · ratio) >= step``.
+
+    Rounding away from zero makes the function odd, so that positive sums tell all.
+    """
+    for step in range(1, OUTPUT_STEPS + 1):
+        first = max(1, math.ceil((step - 0.5) / ratio) - 1)
+        while math.floor(first * ratio + 0.5) < step:
+            first += 1
+        yield step, first
+
+
+def _multipliers(
+    steps: list[tuple[int, int]], bound: int, pre_shift: int, shift: int
+) -> tuple[int, int]:
+    """The least and the greatest multiplier with which a lane steps at just those sums.
+
+    With x = sum · 2^pre_shift the lane gives ``step`` or more when
+    x · M + 2^30 >= 2^31 · edge, and −``step`` or less when −x · M + 2^30 < 2^31 · (1 − edge),
+    where ``edge`` is the least value that the right shift rounds to ``step``.
+    """
+    low, high = 0, (1 << 31) - 1
+    for step, first in steps:
+        edge = (step << shift) - ((1 << shift) >> 1)
+        needed = (edge << 31) - (1 << 30)
+        for total, reached in ((first, True), (first - 1, False)):
+            if not 0 < total <= bound:
+                continue
+            x = total << pre_shift
+            # The least multipliers that reach the step above zero, and below.
+            above, below = -(-needed // x), needed // x + 1
+            if reached:
+                low = max(low, above, below)
+            else:
+                high = min(high, above - 1, below - 1)
+    return low, high
+
+
+def _too_large(node: Conv2D | FullyConnected, channel: int, ratio: float) -> CompileError:
+    return CompileError(
+        f"Layer {node.name!r}: channel {channel} is multiplied by {ratio:g} when it is "
+        f"requantised; the engine multiplies by less than {1 << MAX_PRE_SHIFT}"
+    )
