@@ -63,8 +63,8 @@ _COMPILER_FLAGS = (
     "-DVM_TRACE_FST=0",
     "-DVM_TRACE_SAIF=0",
 )
-_FAST, _SLOW = "-O2", "-O0"
-"""For what runs each cycle, and for what runs once."""
+_FAST, _RUNTIME, _SLOW = "-O2", "-O1", "-O0"
+"""For what runs each cycle, for the run-time library, and for what sets the model up."""
 
 
 def cache_folder() -> Path:
@@ -214,9 +214,10 @@ def _compile(work: Path, trace: bool, progress: Progress) -> list[Path]:
     sources.sort(key=lambda path: ("Slow" not in path.name, path.stat().st_size), reverse=True)
 
     def compile_one(source: Path) -> Path:
-        target = (runtime if source.parent == include else work) / f"{source.stem}.o"
+        kept = source.parent == include
+        target = (runtime if kept else work) / f"{source.stem}.o"
         if not target.exists():
-            effort = _SLOW if "Slow" in source.name else _FAST
+            effort = _RUNTIME if kept else _SLOW if "Slow" in source.name else _FAST
             command = (find_compiler(), effort, *flags, "-c", source, "-o", target.name)
             _run(command, work, "The C++ compiler fails on the model")
             (work / target.name).replace(target)
