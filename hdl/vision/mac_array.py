@@ -14,7 +14,7 @@ __all__ = ["MacArray", "PackedProducts", "pack_weights"]
 def pack_weights(low: Value, high: Value) -> Value:
     """Return two int8 weights as one multiplicand, ``high · 2^16 + low``: signed, 25 bits."""
     sign = low[7]
-    return Cat(low[:8], sign.replicate(8), (high - sign)[:9]).as_signed()
+    return Cat(low[:8], Mux(sign, Const(0xFF, 8), 0), (high - sign)[:9]).as_signed()
 
 
 class PackedProducts(wiring.Component):
@@ -28,8 +28,10 @@ class PackedProducts(wiring.Component):
         Σ low[t] · pixel[t]  = self.low + 1
         Σ high[t] · pixel[t] = self.high + (self.low < 0)
 
-    Whoever adds up the results adds these ones as carries.  Latency 4 cycles, one pair of taps a
-    cycle, no back-pressure, no reset: every register is one of the DSP's own.
+    Whoever adds up the results adds these ones as carries.  The operands come from registers that
+    do nothing else, which with those in here become the DSP's own; the second tap's come a cycle
+    after the first's, to meet its sum.  Latency 3 cycles from the first tap, one pair of taps a
+    cycle, no back-pressure, no reset.
 
     Members
     -------
@@ -40,7 +42,7 @@ class PackedProducts(wiring.Component):
     high : Out(signed 17)
     """
 
-    latency = 4
+    latency = 3
 
     pixels: In(data.ArrayLayout(signed(8), 2))
     weights: In(data.ArrayLayout(signed(25), 2))
@@ -49,24 +51,16 @@ class PackedProducts(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-
-        # The second tap waits one cycle in the DSP's second operand register for the first's sum.
-        sums = [Const(-1, signed(33))]
-        for tap, operand_stages in enumerate((1, 2)):
-            pixel = DelayLine(m, self.pixels[tap], f"pixel{tap}")[operand_stages]
-            weight = DelayLine(m, self.weights[tap], f"weight{tap}")[operand_stages]
+        total = Const(-1, signed(33))
+        for tap in range(2):
             product = Signal(signed(33), name=f"product{tap}", reset_less=True)
-            total = Signal(signed(33), name=f"sum{tap}", reset_less=True)
+            cascaded = Signal(signed(33), name=f"sum{tap}", reset_less=True)
             m.d.sync += [
-                product.eq(weight * pixel),
-                total.eq(product + sums[-1]),
+                product.eq(self.weights[tap] * self.pixels[tap]),
+                cascaded.eq(product + total),
             ]
-            sums.append(total)
-
-        m.d.comb += [
-            self.low.eq(sums[-1][:16].as_signed()),
-            self.high.eq(sums[-1][16:].as_signed()),
-        ]
+            total = cascaded
+        m.d.comb += [self.low.eq(total[:16].as_signed()), self.high.eq(total[16:].as_signed())]
         return m
 
 
@@ -130,36 +124,37 @@ class MacArray(wiring.Component):
 
     @staticmethod
     def latency_for(config: VisionConfig) -> int:
-        """Latency of the array of ``config``: products, adder tree, accumulator."""
-        return PackedProducts.latency + exact_log2(config.input_channels // 2) + 1
+        """Latency of the array of ``config``: operands, products, adder tree, accumulator."""
+        return 1 + PackedProducts.latency + exact_log2(config.input_channels // 2) + 1
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
 
+        taps = range(config.input_channels)
+
         accumulate = valid_after(m, self.valid, self.latency - 1)
         first = valid_after(m, self.valid & self.first, self.latency - 1)
         m.d.comb += self.strobe.eq(valid_after(m, self.valid & self.last, self.latency))
 
+        pixels = [
+            self._operands(m, [self.pixels[pixel][tap] for tap in taps], f"pixel_{pixel}")
+            for pixel in range(config.pixels)
+        ]
         for channel in range(0, config.output_channels, 2):
-            packed = []
-            for tap in range(config.input_channels):
-                weights = Signal(signed(25), name=f"packed_{channel}_{tap}")
-                m.d.comb += weights.eq(
-                    pack_weights(self.weights[channel][tap], self.weights[channel + 1][tap])
-                )
-                packed.append(weights)
+            low, high = self.weights[channel], self.weights[channel + 1]
+            packed = [pack_weights(low[tap], high[tap]) for tap in taps]
+            weights = self._operands(m, packed, f"weight_{channel}")
             for pixel in range(config.pixels):
                 pairs = []
-                for tap in range(0, config.input_channels, 2):
+                for tap in taps[::2]:
                     pair = PackedProducts()
                     m.submodules[f"products_{pixel}_{channel}_{tap}"] = pair
-                    m.d.comb += [
-                        pair.pixels[0].eq(self.pixels[pixel][tap]),
-                        pair.pixels[1].eq(self.pixels[pixel][tap + 1]),
-                        pair.weights[0].eq(packed[tap]),
-                        pair.weights[1].eq(packed[tap + 1]),
-                    ]
+                    for side in range(2):
+                        m.d.comb += [
+                            pair.pixels[side].eq(pixels[pixel][tap + side]),
+                            pair.weights[side].eq(weights[tap + side]),
+                        ]
                     pairs.append(pair)
                 halves = (
                     self._tree(m, [pair.low for pair in pairs], [Const(1, 1)] * len(pairs)),
@@ -175,6 +170,13 @@ class MacArray(wiring.Component):
                             add_with_carry(addend, Mux(first, 0, total), carry, len(total))
                         )
         return m
+
+    @staticmethod
+    def _operands(m: Module, values: list[Value], name: str) -> list[Value]:
+        """Operand registers: one cycle for even taps, two for odd ones."""
+        return [
+            DelayLine(m, value, f"{name}_{tap}")[1 + tap % 2] for tap, value in enumerate(values)
+        ]
 
     @staticmethod
     def _tree(m: Module, addends: list[Value], carries: list[Value]) -> tuple[Value, Value]:
