@@ -43,7 +43,7 @@ def compile_model(
 
     A program is for one shape of the array; driver and hardware refuse any other.
     """
-    from eyas.cli.console import notes, results
+    from eyas.cli.console import notes, say
     from eyas.cli.files import check_writable
     from eyas.compiler import compile_graph
 
@@ -52,10 +52,9 @@ def compile_model(
         graph = read_graph(model, calibrate)
         program = compile_graph(graph, config.vision)
         program.save(output)
-    results.print(
+    say(
         f"{output}: {graph.name}, {len(program.manifest['layers'])} layers, "
         f"{graph.macs():,} multiply-accumulates a picture, {len(program.image):,} bytes",
-        soft_wrap=True,
     )
 
 

@@ -10,13 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["notes", "print_json", "progress", "results", "table"]
+__all__ = ["notes", "print_json", "progress", "results", "say", "table"]
 
 results = Console(highlight=False)
 """Standard output, for the answer."""
 
 notes = Console(stderr=True, highlight=False)
 """Standard error, for everything else."""
+
+
+def say(text: str) -> None:
+    """Print one line of the answer, unbroken whatever the terminal's width."""
+    results.print(text, soft_wrap=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

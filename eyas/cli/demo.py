@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyas.cli.errors import ANSWER_IS_NO
-from eyas.cli.options import Config, ConfigOption
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -22,7 +21,6 @@ EPOCHS = 20
 
 
 def demo(
-    config: ConfigOption = Config.default,
     keep: Annotated[
         Path | None,
         typer.Option(
@@ -41,13 +39,14 @@ def demo(
     import numpy as np
 
     from eyas.cli.check import compare
-    from eyas.cli.console import notes, progress, results
+    from eyas.cli.console import notes, progress, results, say
     from eyas.cli.files import check_folder
     from eyas.cli.measure import class_accuracy, measure
-    from eyas.cli.run import layer_table
+    from eyas.cli.run import cycles_line, layer_table
     from eyas.cli.session import opened
     from eyas.compiler import compile_graph
     from eyas.compiler.torch_import import from_module
+    from eyas.interfaces.configs import DEFAULT_VISION
     from models.vision.networks import DigitsNet, accuracy, digits
 
     if keep is not None:
@@ -65,7 +64,7 @@ def demo(
             labels=network.labels,
             preprocess=network.preprocess,
         )
-        program = compile_graph(graph, config.vision)
+        program = compile_graph(graph, DEFAULT_VISION)
         with opened(program, bars) as engine:
             task = bars.add_task("pictures through the RTL", total=len(data.test_images))
             found = measure(
@@ -79,19 +78,16 @@ def demo(
         np.savez(keep / "digits.npz", images=data.test_images, labels=data.test_labels)
 
     results.print(layer_table(program, found))
-    results.print(
+    say(
         f"Accuracy on {len(data.test_images)} held-out pictures: "
         f"float {accuracy(network, data.test_images, data.test_labels):.2%}, "
         f"int8 on the RTL {class_accuracy(found.outputs, data.test_labels):.2%}"
     )
-    results.print(
-        f"{found.core_cycles:,} core cycles a picture ({config.vision.macs_per_cycle} "
-        f"multiply-accumulates a cycle), {found.end_to_end_cycles:,} from doorbell to interrupt"
-    )
+    say(cycles_line(found))
     if difference is not None:
         notes.print(f"eyas: differs from the reference: {difference}", soft_wrap=True)
         raise typer.Exit(ANSWER_IS_NO)
-    results.print(
+    say(
         f"Proof: all {found.outputs.size:,} outputs of {len(found.outputs)} pictures equal the "
         f"PyTorch reference, bit for bit"
     )

@@ -20,7 +20,7 @@ def report(
     clock frequency. Takes about a minute for the default array.
     """
     from bitstreams.synthesis import XC7Z020, synthesize
-    from eyas.cli.console import notes, print_json, results, table
+    from eyas.cli.console import notes, print_json, results, say, table
     from hdl.overlays.vision import VisionOverlay
 
     with notes.status(f"Synthesising the {overlay.value} overlay ({config.value} array)"):
@@ -45,7 +45,7 @@ def report(
                 rows,
             )
         )
-        results.print(f"Synthesis estimate by {found.tool}.")
+        say(f"Synthesis estimate by {found.tool}.")
     over = [label for name, label in _NAMES.items() if figures[name] > XC7Z020[name]]
     if over:
         notes.print(f"eyas: the design needs more {' and '.join(over)} than the chip has")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eyas.cli.measure import Measured
     from eyas.interfaces.program_file import Program
 
-__all__ = ["layer_table", "run"]
+__all__ = ["cycles_line", "layer_table", "run"]
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     import numpy as np
 
     from eyas.cli.check import compare
-    from eyas.cli.console import notes, print_json, progress, results
+    from eyas.cli.console import notes, print_json, progress, results, say
     from eyas.cli.files import check_writable, load_pictures
     from eyas.cli.measure import class_accuracy, measure
     from eyas.cli.plot import check_format, plot_timeline
@@ -98,9 +98,9 @@ def run(
     else:
         results.print(layer_table(program, found))
         for line in _lines(found, accuracy):
-            results.print(line)
+            say(line)
         if bit_exact:
-            results.print(f"Every one of {found.outputs.size:,} outputs equals the reference.")
+            say(f"All {found.outputs.size:,} outputs equal the reference, bit for bit")
     if difference is not None:
         notes.print(f"eyas: differs from the reference: {difference}", soft_wrap=True)
         raise typer.Exit(ANSWER_IS_NO)
@@ -111,7 +111,7 @@ def layer_table(program: Program, found: Measured) -> Table:
     from eyas.cli.console import table
 
     rows = [
-        (item.name, item.op, f"{item.cycles:,}", f"{item.macs:,}", f"{item.utilisation:.1%}")
+        (item.name, item.op, f"{item.cycles:,}", *_work(item.macs, item.utilisation))
         for item in found.layers
     ]
     cycles, macs = (
@@ -119,7 +119,7 @@ def layer_table(program: Program, found: Measured) -> Table:
         sum(item.macs for item in found.layers),
     )
     peak = program.config.macs_per_cycle
-    rows.append(("all", "", f"{cycles:,}", f"{macs:,}", f"{macs / (cycles * peak):.1%}"))
+    rows.append(("all", "", f"{cycles:,}", *_work(macs, macs / (cycles * peak))))
     return table(
         f"{program.manifest['name']}, one picture",
         ("layer", "op", "cycles", "MACs", "utilisation"),
@@ -128,12 +128,25 @@ def layer_table(program: Program, found: Measured) -> Table:
 
 
 def _lines(found: Measured, accuracy: float | None) -> list[str]:
-    taken = (
-        f"{len(found.outputs)} pictures; median a picture: {found.core_cycles:,} core cycles, "
-        f"{found.end_to_end_cycles:,} from doorbell to interrupt, "
-        f"{found.host_us / 1000:,.1f} ms of this computer's time"
+    lines = [
+        cycles_line(found),
+        f"{found.host_us:,.0f} µs of Python a picture, simulation left out",
+    ]
+    if accuracy is not None:
+        lines.append(f"Accuracy on {len(found.outputs)} pictures: {accuracy:.2%}")
+    return lines
+
+
+def _work(macs: int, utilisation: float) -> tuple[str, str]:
+    return (f"{macs:,}", f"{utilisation:.1%}") if macs else ("–", "–")
+
+
+def cycles_line(found: Measured) -> str:
+    """Cycles a picture, alone and queued."""
+    return (
+        f"Cycles a picture: {found.core_cycles:,} of the core, {found.end_to_end_cycles:,} from "
+        f"doorbell to interrupt, {found.queued_cycles:,} one behind the other"
     )
-    return [taken] if accuracy is None else [taken, f"Accuracy {accuracy:.2%}"]
 
 
 def _summary(found: Measured, accuracy: float | None, bit_exact: bool | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def verilog(
     The module's buses carry their standard AXI names: AXI4-Lite in, AXI4 to DRAM, interrupt out.
     """
     import eyas
-    from eyas.cli.console import notes, results
+    from eyas.cli.console import notes, say
     from eyas.cli.files import check_folder
     from eyas.interfaces.files import write_atomically
     from hdl.overlays.vision import vision_ports, vision_verilog
@@ -48,4 +48,4 @@ def verilog(
     for suffix, text in ((".v", source), (".json", json.dumps(description, indent=2) + "\n")):
         path = output / f"{overlay.value}{suffix}"
         write_atomically(path, text.encode())
-        results.print(str(path), soft_wrap=True)
+        say(str(path))
