@@ -17,5 +17,7 @@ def layer_cycles(layer: Layer, config: VisionConfig) -> int:
     fields = layer.fields
     tree = (config.input_channels // 2).bit_length() - 1
     array = 4 + tree + 1
+    # The last group's results leave without the wait for a next one.
+    wait = fields["group_cycles"] - fields["passes"]
     pipeline = 5 + array + fields["drain"] + 15 + 2
-    return 1 + fields["tiles"] * fields["groups"] * fields["group_cycles"] + pipeline
+    return 1 + fields["tiles"] * fields["groups"] * fields["group_cycles"] - wait + pipeline

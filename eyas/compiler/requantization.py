@@ -67,16 +67,25 @@ def of_fully_connected(
     below the last one's step, and the multiplier is chosen so that the output steps at exactly the
     same sums.
     """
-    reach = max(127 - source.zero_point, source.zero_point + 128)
-    bounds = np.abs(node.weights.astype(np.int64)).sum(1) * reach + np.abs(
-        node.bias.astype(np.int64)
-    )
+    least, greatest = -128 - source.zero_point, 127 - source.zero_point
+    weights = node.weights.astype(np.int64)
+    low = np.minimum(weights * least, weights * greatest).sum(1) + node.bias
+    high = np.maximum(weights * least, weights * greatest).sum(1) + node.bias
     return [
-        _rounded_once(node, channel, bias, ratio, int(bound))
-        for channel, ((bias, ratio), bound) in enumerate(
-            zip(_channels(node, source, target), bounds, strict=True)
-        )
+        _rounded_once(node, channel, bias, ratio, _wrapped(int(low[channel]), int(high[channel])))
+        for channel, (bias, ratio) in enumerate(_channels(node, source, target))
     ]
+
+
+def _wrapped(low: int, high: int) -> list[range]:
+    """What an int32 accumulator makes of the sums from ``low`` to ``high``."""
+    if high - low >= 1 << 32:
+        return [range(-(1 << 31), 1 << 31)]
+    start = (low + (1 << 31)) % (1 << 32) - (1 << 31)
+    stop = start + high - low + 1
+    if stop <= 1 << 31:
+        return [range(start, stop)]
+    return [range(start, 1 << 31), range(-(1 << 31), stop - (1 << 32))]
 
 
 def _channels(
@@ -111,18 +120,18 @@ def _rounded_twice(
 
 
 def _rounded_once(
-    node: FullyConnected, channel: int, bias: int, ratio: float, bound: int
+    node: FullyConnected, channel: int, bias: int, ratio: float, sums: list[range]
 ) -> ChannelParameters:
     multiplier, exponent = _mantissa(ratio)
+    bound = max(max(abs(item.start), abs(item.stop - 1)) for item in sums)
     if bound * ratio < 0.5:
         return ChannelParameters(bias=bias)
     if exponent > MAX_PRE_SHIFT:
         raise _too_large(node, channel, ratio)
-    steps = [(step, first) for step, first in _steps(ratio) if first - 1 <= bound]
     room = min(MAX_PRE_SHIFT, 31 - bound.bit_length(), MAX_SHIFT + exponent)
     for pre_shift in range(max(0, room), max(0, exponent) - 1, -1):
         shift = pre_shift - exponent
-        low, high = _multipliers(steps, bound, pre_shift, shift)
+        low, high = _multipliers(ratio, sums, pre_shift, shift)
         if low <= high:
             return ChannelParameters(bias, min(max(multiplier, low), high), shift, pre_shift)
     raise CompileError(
@@ -143,30 +152,32 @@ def _steps(ratio: float) -> Iterator[tuple[int, int]]:
         yield step, first
 
 
-def _multipliers(
-    steps: list[tuple[int, int]], bound: int, pre_shift: int, shift: int
-) -> tuple[int, int]:
-    """The least and the greatest multiplier with which a lane steps at just those sums.
+def _multipliers(ratio: float, sums: list[range], pre_shift: int, shift: int) -> tuple[int, int]:
+    """The least and the greatest multiplier with which a lane steps where it should.
 
-    With x = sum · 2^pre_shift the lane gives ``step`` or more when
-    x · M + 2^30 >= 2^31 · edge, and −``step`` or less when −x · M + 2^30 < 2^31 · (1 − edge),
-    where ``edge`` is the least value that the right shift rounds to ``step``.
+    With x = |sum| · 2^pre_shift the lane gives ``step`` or more for a positive sum when
+    x · M + 2^30 >= 2^31 · edge, and −``step`` or less for a negative one when
+    −x · M + 2^30 < 2^31 · (1 − edge), where ``edge`` is the least value that the right shift
+    rounds to ``step``. Of the sums that occur, the one next above the step and the one next below
+    it bound the multiplier.
     """
-    low, high = 0, (1 << 31) - 1
-    for step, first in steps:
+    positive = [range(max(1, item.start), item.stop) for item in sums if item.stop > 1]
+    negative = [range(max(1, 1 - item.stop), 1 - item.start) for item in sums if item.start < 0]
+    least, greatest = 0, (1 << 31) - 1
+    for step, first in _steps(ratio):
         edge = (step << shift) - ((1 << shift) >> 1)
         needed = (edge << 31) - (1 << 30)
-        for total, reached in ((first, True), (first - 1, False)):
-            if not 0 < total <= bound:
-                continue
-            x = total << pre_shift
-            # The least multipliers that reach the step above zero, and below.
-            above, below = -(-needed // x), needed // x + 1
-            if reached:
-                low = max(low, above, below)
-            else:
-                high = min(high, above - 1, below - 1)
-    return low, high
+        for sizes, enough in (
+            (positive, lambda x, needed=needed: -(-needed // x)),
+            (negative, lambda x, needed=needed: needed // x + 1),
+        ):
+            reaching = [max(first, item.start) for item in sizes if item.stop > first]
+            short = [min(first, item.stop) - 1 for item in sizes if item.start < first]
+            if reaching:
+                least = max(least, enough(min(reaching) << pre_shift))
+            if short:
+                greatest = min(greatest, enough(max(short) << pre_shift) - 1)
+    return least, greatest
 
 
 def _too_large(node: Conv2D | FullyConnected, channel: int, ratio: float) -> CompileError:

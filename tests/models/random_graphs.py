@@ -16,7 +16,17 @@ from models.vision.graph import (
 )
 from tests.models.tflite_writer import ACTIVATIONS, activation_range, same_padding
 
-__all__ = ["convolutions", "fully_connecteds", "pictures_of", "pools"]
+__all__ = [
+    "convolutions",
+    "fully_connecteds",
+    "linear_values",
+    "multipliers",
+    "pictures_of",
+    "pools",
+    "scales",
+    "seeds",
+    "zero_points",
+]
 
 zero_points = st.sampled_from([-128, 127, 0, 83, -1]) | st.integers(-128, 127)
 scales = st.floats(2**-10, 4, width=32) | st.sampled_from([2.0**-6, 1.0, 0.5])
@@ -50,7 +60,7 @@ def _weights(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np.
     return weights
 
 
-def _linear_values(
+def linear_values(
     rng: np.random.Generator, kind: str, channels: int, taps: int, steps: float
 ) -> dict[str, np.ndarray]:
     """Weight scales and biases such that most outputs are neither saturated nor all the same.
@@ -95,7 +105,7 @@ def convolutions(draw: st.DrawFn) -> Graph:
     low, high = activation_range(draw(st.sampled_from(ACTIVATIONS)), target)
     rng = np.random.default_rng(draw(seeds))
     shape = (outputs, *window, inputs)
-    values = _linear_values(
+    values = linear_values(
         rng, draw(multipliers), outputs, window[0] * window[1] * inputs, target.scale / source.scale
     )
     return _one_layer(source, target, Conv2D(
@@ -114,7 +124,7 @@ def fully_connecteds(draw: st.DrawFn) -> Graph:
     target = Tensor("out", (1, 1, outputs), draw(scales), draw(zero_points))
     low, high = activation_range(draw(st.sampled_from(ACTIVATIONS)), target)
     rng = np.random.default_rng(draw(seeds))
-    values = _linear_values(rng, draw(multipliers), outputs, taps, target.scale / source.scale)
+    values = linear_values(rng, draw(multipliers), outputs, taps, target.scale / source.scale)
     # LiteRT converts the rounded float64 to int32, which is undefined beyond its range.
     largest = 2**30 * target.scale / (float(values["weight_scales"].max()) * source.scale)
     largest = min(largest, 2**31 - 1)

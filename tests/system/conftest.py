@@ -1,0 +1,27 @@
+"""Boards that carry small vision overlays, built once a session (and kept in the model cache)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from drivers.simulated.memory import INFINITE
+from drivers.simulated.vision import vision_board
+from drivers.vision import VisionEngine
+from eyas.interfaces.configs import SMALL_VISION
+
+
+@pytest.fixture(scope="session")
+def small_board():
+    """The small array behind a memory without limits."""
+    with vision_board(SMALL_VISION, memory=INFINITE) as board:
+        yield board
+
+
+@pytest.fixture
+def engine(small_board) -> Iterator[VisionEngine]:
+    """A driver on the small board; faults are cleared behind each test."""
+    with VisionEngine(small_board) as driver:
+        yield driver
+    small_board.clear_faults()
