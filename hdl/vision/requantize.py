@@ -116,7 +116,6 @@ class Requantizer(wiring.Component):
                     lane.total.eq(self.sums[pixel][channel]),
                     lane.bias.eq(parameters.bias),
                     lane.s1_pre_shift.eq(delayed["pre_shift"][1]),
-                    lane.s2_multiplier.eq(delayed["multiplier"][2]),
                     lane.s2_rounds_twice.eq(delayed["shift"][2].any()),
                     lane.s10_coarse.eq(delayed["shift"][10][3:]),
                     lane.s11_fine.eq(delayed["shift"][11][:3]),
@@ -125,13 +124,11 @@ class Requantizer(wiring.Component):
                     lane.clamp_max.eq(self.clamp_max),
                     self.values[pixel][channel].eq(lane.value),
                 ]
-                for row in range(_ROWS):
-                    m.d.comb += lane.row_multiplier[row].eq(delayed["multiplier"][6 + row])
+                for stage in (3, 4, 6, 7, 8, 9):
+                    m.d.comb += getattr(lane, f"s{stage}_multiplier").eq(
+                        delayed["multiplier"][stage]
+                    )
         return m
-
-
-_ROWS = 4
-"""Rows of the part of the product that look-up tables compute."""
 
 
 class _Lane(wiring.Component):
@@ -151,9 +148,13 @@ class _Lane(wiring.Component):
     total: In(signed(32))
     bias: In(32)
     s1_pre_shift: In(4)
-    s2_multiplier: In(31)
     s2_rounds_twice: In(1)
-    row_multiplier: In(data.ArrayLayout(31, _ROWS))
+    s3_multiplier: In(31)
+    s4_multiplier: In(31)
+    s6_multiplier: In(31)
+    s7_multiplier: In(31)
+    s8_multiplier: In(31)
+    s9_multiplier: In(31)
     s10_coarse: In(2)
     s11_fine: In(3)
     zero_point: In(signed(8))
@@ -180,9 +181,10 @@ class _Lane(wiring.Component):
 
         # 13: the last rounding together with the zero point, (h + 1) / 2 + zero_point; what
         # overflowed saturates far enough outside int8 that any zero point leaves it there.
-        saturated = Cat(Mux(s12_overflow, (~s12_sign).replicate(9), s12_h), s12_sign).as_signed()
+        saturated = Cat(Mux(s12_overflow, Mux(s12_sign, 0, 0x1FF), s12_h), s12_sign)
         s13_value = Signal(signed(10), reset_less=True)
-        m.d.sync += s13_value.eq((Cat(Const(1, 1), self.zero_point).as_signed() + saturated) >> 1)
+        offset = Cat(Const(1, 1), self.zero_point).as_signed()
+        m.d.sync += s13_value.eq((offset + saturated.as_signed()) >> 1)
 
         # 14, 15: clamp.
         s14_value = Signal(8, reset_less=True)
@@ -207,36 +209,39 @@ class _Lane(wiring.Component):
         rounding = Cat(Const(1 << 30, 31), s4_down).as_signed()
 
         x = DelayLine(m, s2_x[:25], "x")
-        low_multiplier = DelayLine(m, self.s2_multiplier[:17], "low_multiplier")
-        high_multiplier = DelayLine(m, self.s2_multiplier[17:], "high_multiplier")
-
+        s3_x, s4_x = x[1].as_signed(), x[2].as_signed()
         s4_low = Signal(signed(43), reset_less=True)
         s5_low = Signal(signed(43), reset_less=True)
         s5_high = Signal(signed(40), reset_less=True)
         s6_product = Signal(signed(40), reset_less=True)
         m.d.sync += [
-            s4_low.eq(x[1].as_signed() * low_multiplier[1]),
+            s4_low.eq(s3_x * self.s3_multiplier[:17]),
             s5_low.eq(s4_low + rounding),
-            s5_high.eq(x[2].as_signed() * high_multiplier[2]),
+            s5_high.eq(s4_x * self.s4_multiplier[17:]),
             s6_product.eq(s5_high + s5_low[17:].as_signed()),
         ]
         return s6_product
 
     def _add_rows(self, m: Module, s2_x: Signal, s6_product: Signal) -> Signal:
         """Stages 7 to 10: add x[31:25] · multiplier, two bits of x a stage; all, rounded."""
-        # Row k weighs 2^(25 + 2k): its digit is made of bits 24 + 2k to 26 + 2k.
-        extended = Cat(s2_x, s2_x[31])
+        # Row k weighs 2^(25 + 2k); its digit is made of bits 24 + 2k to 26 + 2k.
+        top = DelayLine(m, s2_x[24:], "x_top")
         total = s6_product[8:].as_signed()
-        for row in range(_ROWS):
-            lowest = 24 + 2 * row
-            digit = DelayLine(m, extended[lowest : lowest + 3], f"digit{row}")[4 + row]
-            multiplier = self.row_multiplier[row]
-            negative = digit[2]
+        rows = (
+            (self.s6_multiplier, 34),
+            (self.s7_multiplier, 34),
+            (self.s8_multiplier, 33),
+            (self.s9_multiplier, 32),
+        )
+        for row, (multiplier, width) in enumerate(rows):
+            bits = Cat(top[4 + row], top[4 + row][-1])
+            digit = bits[2 * row : 2 * row + 3]
             one = digit[0] ^ digit[1]
             two = (digit[2] ^ digit[1]) & ~one
-            multiple = Mux(one, multiplier, Mux(two, multiplier << 1, 0))
-            addend = Cat(multiple ^ negative.replicate(32), negative).as_signed()
-            width = (34, 34, 33, 32)[row]
+            multiple = Signal(32, name=f"s{6 + row}_multiple")
+            m.d.comb += multiple.eq(Mux(one, multiplier, Mux(two, multiplier << 1, 0)))
+            negative = digit[2]
+            addend = Cat(Mux(negative, ~multiple, multiple), negative).as_signed()
             partial = Signal(signed(width), name=f"s{7 + row}_sum", reset_less=True)
             m.d.sync += partial.eq(add_with_carry(total, addend, negative, width))
             total = partial[2:].as_signed()
@@ -246,9 +251,8 @@ class _Lane(wiring.Component):
         """Stages 11 and 12: (y, with a 0 below) shifted right; 9 bits of it, sign, overflow."""
         sign = s10_y[31]
         # Bits above the 16 that the fine shift chooses from must repeat the sign.
-        shifted = Cat(Const(0, 1), s10_y, sign.replicate(7)).as_signed()
-        differ_16 = (shifted[16:24] ^ sign.replicate(8)).any()
-        differ_24 = (shifted[24:32] ^ sign.replicate(8)).any()
+        shifted = Cat(Const(0, 1), s10_y).as_signed()
+        differ = Mux(sign, ~s10_y, s10_y)
         s11_window = Signal(16, reset_less=True)
         s11_sign = Signal(reset_less=True)
         s11_overflow = Signal(reset_less=True)
@@ -256,17 +260,19 @@ class _Lane(wiring.Component):
             s11_window.eq(shifted >> Cat(Const(0, 3), self.s10_coarse)),
             s11_sign.eq(sign),
             s11_overflow.eq(
-                (~self.s10_coarse[1] & differ_24) | ((self.s10_coarse == 0) & differ_16)
+                (~self.s10_coarse[1] & differ[23:31].any())
+                | ((self.s10_coarse == 0) & differ[15:23].any())
             ),
         ]
 
         s12_h = Signal(9, reset_less=True)
         s12_sign = Signal(reset_less=True)
         s12_overflow = Signal(reset_less=True)
-        above = [(s11_window[9 + n] != s11_sign) & (self.s11_fine <= n) for n in range(7)]
+        above = Mux(s11_sign, ~s11_window, s11_window)[9:]
+        counts = Cat(self.s11_fine <= n for n in range(7))
         m.d.sync += [
             s12_h.eq(s11_window >> self.s11_fine),
             s12_sign.eq(s11_sign),
-            s12_overflow.eq(s11_overflow | Cat(above).any()),
+            s12_overflow.eq(s11_overflow | (above & counts).any()),
         ]
         return s12_h, s12_sign, s12_overflow
