@@ -90,4 +90,4 @@ def _quantise(model: Path, calibrate: Path | None) -> Graph:
         program = torch.export.load(model)
     except Exception as error:  # torch raises many types for a file that is not its own
         raise CommandError(f"{model} is not a network that torch.export saved") from error
-    return from_exported(program, pictures)
+    return from_exported(program, pictures, name=model.stem)

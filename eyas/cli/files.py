@@ -28,9 +28,10 @@ def load_pictures(
         When the file is no .npz, has no array ``images``, or the arrays do not fit each other.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise CommandError(f"{path} is a single array, not an .npz with an array 'images'")
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise CommandError(f"{path} is a single array, not an .npz with an array 'images'")
+        with archive:
             arrays = {name: archive[name] for name in ("images", "labels") if name in archive.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CommandError(f"{path} is not a readable .npz file: {error}") from error

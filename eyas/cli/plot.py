@@ -48,14 +48,15 @@ def plot_timeline(layers: Sequence[Layer], title: str, path: Path) -> None:
             axes.barh(row, width, left=left, color=colour)
             left += width
         axes.annotate(
-            f" {layer.cycles:,} cycles, {layer.utilisation:.0%}",
+            f" {layer.cycles:,}"
+            + (f" ({layer.utilisation:.0%} of the peak)" if layer.macs else ""),
             (start + layer.cycles, row),
             va="center",
             fontsize=8,
             annotation_clip=False,
         )
         start += layer.cycles
-    axes.set_yticks(range(len(layers)), [layer.name for layer in layers])
+    axes.set_yticks(range(len(layers)), [f"{layer.name} {layer.op}" for layer in layers])
     axes.invert_yaxis()
     axes.set_xlim(0, start * 1.18)
     axes.set_xlabel("core cycles")

@@ -21,9 +21,12 @@ def opened(program: Program, progress: Progress) -> Iterator[VisionEngine]:
 
     Building the simulator shows as a bar of its own, when it is not in the cache.
     """
+    from drivers.simulated.toolchain import require_tools
     from drivers.simulated.vision import vision_board
     from drivers.vision import VisionEngine
 
+    # Before Amaranth works for half a minute.
+    require_tools("verilator", "compiler", "perl")
     task = progress.add_task("building the simulator", total=100)
 
     def built(step: str, fraction: float) -> None:

@@ -1,0 +1,188 @@
+"""eyas run: figures, the check against the reference, outputs, and what it refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eyas.compiler import compile_graph
+from eyas.interfaces.configs import SMALL_VISION
+from eyas.interfaces.program_file import Program
+from models.vision.reference import run, run_layers
+from tests.cli.conftest import Files, small_graph
+
+LAYER_KEYS = {"name", "op", "cycles", "macs", "utilisation"}
+KEYS = {
+    "pictures", "accuracy", "bit_exact", "core_cycles", "end_to_end_cycles", "host_us", "layers",
+}  # fmt: skip
+
+
+def test_json_is_one_object_with_the_promised_names(eyas, files: Files) -> None:
+    answer = eyas("run", files.program, "--input", files.pictures, "--check", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert set(found) == KEYS
+    assert found["pictures"] == 40
+    assert found["bit_exact"] is True
+    assert found["accuracy"] == pytest.approx(float((files.classes == files.labels).mean()))
+    assert found["host_us"] > 0
+    assert 0 < found["core_cycles"] < found["end_to_end_cycles"]
+    assert [layer["name"] for layer in found["layers"]] == ["edges", "classes"]
+    assert [layer["op"] for layer in found["layers"]] == ["conv2d", "fully_connected"]
+    assert [layer["macs"] for layer in found["layers"]] == [6 * 5 * 4 * 18, 3 * 120]
+    for layer in found["layers"]:
+        assert set(layer) >= LAYER_KEYS
+        peak = layer["cycles"] * SMALL_VISION.macs_per_cycle
+        assert layer["utilisation"] == pytest.approx(layer["macs"] / peak, abs=1e-4)
+        assert 0 < layer["utilisation"] <= 1
+    assert sum(layer["cycles"] for layer in found["layers"]) <= found["core_cycles"]
+
+
+def test_outputs_and_plot_are_written(eyas, files: Files, tmp_path: Path) -> None:
+    output, plot = tmp_path / "outputs.npz", tmp_path / "time.svg"
+    answer = eyas(
+        "run", files.program, "--input", files.pictures, "--limit", 7, "--output", output,
+        "--plot", plot,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    with np.load(output) as archive:
+        np.testing.assert_array_equal(archive["outputs"], run(files.graph, files.images[:7]))
+    assert "</svg>" in plot.read_text()
+    assert "edges conv2d" in plot.read_text()
+    assert "Accuracy on 7 pictures" in answer.out
+    assert "equal the reference" not in answer.out, "it was not asked to check"
+
+
+def test_without_labels_there_is_no_accuracy(eyas, files: Files, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=files.images[:3])
+    answer = eyas("run", files.program, "--input", tmp_path / "x.npz", "--json")
+    found = json.loads(answer.out)
+    assert found["accuracy"] is None
+    assert found["bit_exact"] is None
+
+
+def test_a_difference_is_named_by_layer_and_index(eyas, files: Files, tmp_path: Path) -> None:
+    # The hardware runs other weights than the reference: what a fault in the RTL looks like.
+    other = compile_graph(small_graph(change=25), SMALL_VISION)
+    program = tmp_path / "wrong.eyas"
+    replace(other, graph=files.graph.to_bytes()).save(program)
+    answer = eyas("run", program, "--input", files.pictures, "--check", "--json")
+    assert answer.code == 1
+    assert json.loads(answer.out)["bit_exact"] is False
+    maps, wrong = run_layers(files.graph, files.images), run_layers(small_graph(25), files.images)
+    picture = np.flatnonzero((maps["logits"] != wrong["logits"]).any(axis=(1, 2, 3)))[0]
+    row, column, channel = np.argwhere(maps["map"][picture] != wrong["map"][picture])[0]
+    assert channel == 2, "the changed weight belongs to this channel"
+    assert answer.err.splitlines()[-1] == (
+        f"eyas: differs from the reference: picture {picture}, layer edges, "
+        f"index ({row}, {column}, {channel}): "
+        f"the reference has {maps['map'][picture, row, column, channel]}, "
+        f"the hardware {wrong['map'][picture, row, column, channel]}"
+    )
+
+
+def refused(answer, message: str) -> None:
+    """A refusal is one sentence on standard error, code 2 and nothing on standard output."""
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("eyas: ")
+    assert message in answer.err
+    assert answer.err.count("\n") == 1, answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"pictures": np.zeros(3)}, "holds no array 'images'"),
+        ({"images": np.zeros((0, 6, 5, 2), np.uint8)}, "holds no pictures"),
+        ({"images": np.zeros((2, 6, 4, 2), np.uint8)},
+         "must have the shape N × 6 × 5 × 2, not 2 × 6 × 4 × 2"),
+        ({"images": np.zeros((2, 6, 5, 2), np.int16)}, "must be uint8, int8 or floating"),
+        ({"images": np.full((2, 6, 5, 2), np.nan)}, "must be numbers, not NaN"),
+        ({"images": np.zeros((2, 6, 5, 2), np.uint8), "labels": np.zeros(3, int)},
+         "labels must be 2 integers, one a picture, not int64 of shape (3,)"),
+        ({"images": np.array([{}, {}])}, "is not a readable .npz file"),
+    ],
+)  # fmt: skip
+def test_wrong_pictures(eyas, files: Files, tmp_path: Path, arrays, message: str) -> None:
+    path, output = tmp_path / "x.npz", tmp_path / "y.npz"
+    np.savez(path, **arrays)
+    answer = eyas("run", files.program, "--input", path, "--output", output, "--json")
+    lines = [line for line in answer.err.splitlines() if line.startswith("eyas: ")]
+    assert answer.code == 2
+    assert answer.out == ""
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in answer.err
+    assert not output.exists()
+
+
+def test_files_that_are_not_there_or_not_what_they_should_be(
+    eyas, files: Files, tmp_path: Path
+) -> None:
+    none, text = tmp_path / "none", tmp_path / "text.npz"
+    text.write_text("not an archive")
+    array = tmp_path / "array.npy"
+    np.save(array, files.images)
+    run_it = ("run", files.program, "--input")
+    refused(eyas("run", none, "--input", files.pictures), f"{none}: No such file or directory")
+    refused(eyas(*run_it, none), f"{none}: No such file or directory")
+    refused(eyas(*run_it, text), "is not a readable .npz file")
+    refused(eyas(*run_it, array), "is a single array, not an .npz")
+    refused(eyas("run", text, "--input", files.pictures), "not a compiled program")
+
+
+@pytest.mark.parametrize("cut", [10, 200, -20])
+def test_a_truncated_program(eyas, files: Files, tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "cut.eyas"
+    path.write_bytes(files.program.read_bytes()[:cut])
+    refused(eyas("run", path, "--input", files.pictures), f"{path}: This is not a compiled program")
+
+
+def test_a_program_with_a_damaged_image(files: Files) -> None:
+    program = Program.load(files.program)
+    image = bytearray(program.image)
+    image[100] ^= 1
+    with pytest.raises(ValueError, match="checksum is wrong"):
+        replace(program, image=bytes(image))
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_an_output_that_cannot_be_written(eyas, files: Files, tmp_path: Path, option: str) -> None:
+    path = tmp_path / "no" / "such.svg"
+    answer = eyas("run", files.program, "--input", files.pictures, option, path)
+    refused(answer, f"{path} cannot be written: there is no folder {path.parent}")
+    folder = tmp_path / "folder.svg"
+    folder.mkdir()
+    refused(
+        eyas("run", files.program, "--input", files.pictures, option, folder),
+        f"{folder} is a folder",
+    )
+
+
+def test_a_plot_of_an_unknown_kind(eyas, files: Files, tmp_path: Path) -> None:
+    path = tmp_path / "time.xyz"
+    answer = eyas("run", files.program, "--input", files.pictures, "--plot", path)
+    refused(answer, "a plot is a .pdf, .png, .svg file")
+
+
+def test_a_missing_compiler_is_named(
+    eyas, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drivers.simulated import toolchain
+
+    for name in ("find_verilator", "find_compiler"):
+        cached = getattr(toolchain, name)
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
+    monkeypatch.setenv("EYAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    answer = eyas("run", files.program, "--input", files.pictures)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "was not found; install it with: apt install" in answer.err
+    assert "Traceback" not in answer.err
