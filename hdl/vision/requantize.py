@@ -223,8 +223,10 @@ class _Lane(wiring.Component):
         return s6_product
 
     def _add_rows(self, m: Module, s2_x: Signal, s6_product: Signal) -> Signal:
-        """Stages 7 to 10: add x[31:25] · multiplier, two bits of x a stage; all, rounded."""
-        # Row k weighs 2^(25 + 2k); its digit is made of bits 24 + 2k to 26 + 2k.
+        """Stages 7 to 10: add x[31:25] · multiplier, two bits of x a stage: the first rounding's
+        result, less 1 where the second wants it."""
+        # Row k weighs 2^(25 + 2k); its digit is made of bits 24 + 2k to 26 + 2k.  With each row its
+        # multiplier and the bits that hold the sum so far, in units of its weight.
         top = DelayLine(m, s2_x[24:], "x_top")
         total = s6_product[8:].as_signed()
         rows = (
