@@ -1,6 +1,5 @@
 """Runs the datapath's benches on Verilator: one build of all units, one run a bench."""
 
-import os
 from dataclasses import fields
 from pathlib import Path
 
