@@ -66,7 +66,8 @@ class Branchless(nn.Module):
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int], list[type]]] = {
     "batch norm, pools, flatten of a map": (
         lambda: nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True),
+            nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8, eps=0.1),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(2), nn.Dropout(0.3), nn.Conv2d(8, 6, 3, stride=2, padding="valid"),
             nn.Hardtanh(-1, 2), nn.Identity(), nn.Flatten(), nn.Linear(6 * 9, 10), nn.ReLU(),
             nn.Linear(10, 4),
