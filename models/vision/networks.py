@@ -55,7 +55,7 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 
 
 class DigitsNet(VisionNet):
-    """Handwritten digits of 8 × 8 pixels, 0 to 16: 230,656 multiply-accumulates a picture."""
+    """Handwritten digits of 8 × 8 pixels, 0 to 16: 231,680 multiply-accumulates a picture."""
 
     shape = (8, 8, 1)
     preprocess = (1 / 16, 0.0)
@@ -74,7 +74,7 @@ class DigitsNet(VisionNet):
 
 
 class FashionNet(VisionNet):
-    """Fashion-MNIST's clothes of 28 × 28 pixels: about 1.9 million multiply-accumulates."""
+    """Fashion-MNIST's clothes of 28 × 28 pixels: 1,919,872 multiply-accumulates a picture."""
 
     shape = (28, 28, 1)
     preprocess = (1 / 255, 0.0)
