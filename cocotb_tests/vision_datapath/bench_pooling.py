@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Bench of the pooling unit: random windows against PyTorch's sum and maximum."""
 
 import cocotb

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The datapath's arithmetic as integers, against other spellings of the same; constructors."""
 
 import numpy as np
@@ -12,6 +13,7 @@ from hdl.vision.mac_array import MacArray
 from hdl.vision.pooling import PoolingUnit
 from hdl.vision.requantize import Requantizer, requantize
 from models.vision import arithmetic
+from tests.models.requantize_vectors import vectors
 
 SEED = 20250117
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
@@ -83,6 +85,20 @@ def test_requantize_agrees_with_the_models_arithmetic():
     assert result == expected.tolist()
     unsaturated = (expected > -128) & (expected < 127) & (expected != 0)
     assert unsaturated.sum() > count // 10, "hardly a result is neither 0 nor saturated"
+
+
+def test_requantize_agrees_with_litert():
+    print(f"seed {SEED}")
+    golden = vectors(SEED, 8192)
+    for index in range(len(golden)):
+        multiplier, exponent = arithmetic.quantize_multiplier(golden.multiplier[index].item())
+        result = requantize(
+            golden.accumulator[index].item(), golden.bias[index].item(),
+            multiplier, max(-exponent, 0), max(exponent, 0),
+            golden.zero_point[index].item(),
+            golden.activation_min[index].item(), golden.activation_max[index].item(),
+        )  # fmt: skip
+        assert result == golden.expected[index], f"vector {index}"
 
 
 def wrong_averages(count: int) -> int:
