@@ -50,7 +50,7 @@ class Stream:
 
     def item(self) -> int | dict[str, int]:
         """The payload as it stands: fields by name, or one number for an Amaranth stream."""
-        values = {field: handle.value.to_unsigned() for field, handle in self.payload.items()}
+        values = {field: int(handle.value) for field, handle in self.payload.items()}
         return values.get("payload", values)
 
     def drive(self, item: int | dict[str, int]) -> None:
