@@ -7,18 +7,11 @@ drive and look at falling edges, half a cycle away from every register.
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.simtime import get_sim_time
 from cocotb.triggers import FallingEdge
 
+from cocotb_tests.common.timing import PERIOD, cycle
+
 __all__ = ["Monitor", "Unit", "generator", "pack", "start", "unpack"]
-
-PERIOD = 10
-"""Nanoseconds."""
-
-
-def now() -> int:
-    """Cycles since the simulation's start."""
-    return int(get_sim_time("ns") // PERIOD)
 
 
 def generator() -> np.random.Generator:
@@ -90,20 +83,19 @@ class Monitor:
 
     def expect(self, values: np.ndarray, *, strobe: bool = True) -> None:
         """What is driven now gives ``values``, ``latency`` cycles from now."""
-        self._due[now() + self._latency] = np.array(values), strobe
+        self._due[cycle() + self._latency] = np.array(values), strobe
 
     async def _run(self) -> None:
         while True:
             await FallingEdge(self._unit.clk)
-            cycle = now()
-            expected, strobe = self._due.pop(cycle, (self._standing, False))
-            assert int(self._unit.strobe.value) == strobe, (
-                f"cycle {cycle}: the strobe is not {strobe:d}"
-            )
+            now = cycle()
+            expected, strobe = self._due.pop(now, (self._standing, False))
+            seen = bool(self._unit.strobe.value)
+            assert seen == strobe, f"cycle {now}: the strobe is {seen:d}, not {strobe:d}"
             if expected is not None:
                 actual = self._output()
                 assert (actual == expected).all(), (
-                    f"cycle {cycle}: {actual.tolist()}, not {expected.tolist()}"
+                    f"cycle {now}: {actual.tolist()}, not {expected.tolist()}"
                 )
             self.strobes += strobe
             if self._holds:
