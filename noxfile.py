@@ -13,6 +13,7 @@ import nox
 
 nox.needs_version = ">=2024.10.9"  # session.install_and_run_script and venv_backend="none" settled
 nox.options.sessions = ["lint", "typecheck", "tests", "cocotb"]
+nox.options.error_on_missing_interpreters = True
 
 HERE = nox.session(venv_backend="none")
 BOARD_NUMPY = ["1.21.5", "1.26.4"]

@@ -63,3 +63,15 @@ def test_commands_in_the_readme_are_real() -> None:
         }
     assert used, "the README shows no command"
     assert used <= commands
+
+
+def test_every_test_stands_in_the_testplan() -> None:
+    plan = (ROOT / "docs/testplan.md").read_text()
+    found = [name(path) for top in ("tests", "cocotb_tests") for path in (ROOT / top).rglob("*.py")]
+    tests = [path for path in found if Path(path).name.startswith(("test_", "bench"))]
+    assert len(tests) > 20
+    # The datapath's bench.py is what its benches share.
+    missing = {path for path in tests if path not in plan} - {
+        "cocotb_tests/vision_datapath/bench.py"
+    }
+    assert not missing, f"docs/testplan.md does not name {sorted(missing)}"

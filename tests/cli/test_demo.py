@@ -1,0 +1,31 @@
+"""eyas demo, whole: training to bit-exact answers of the default array."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_demo_and_what_it_keeps(eyas, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    answer = eyas("demo", "--keep", folder)
+    assert answer.code == 0, answer.err
+    words = " ".join(answer.out.split())
+    found = re.search(r"360 held-out pictures: float ([\d.]+)%, int8 on the RTL ([\d.]+)%", words)
+    assert found is not None, words
+    float_accuracy, int8_accuracy = map(float, found.groups())
+    assert float_accuracy >= 97
+    assert abs(float_accuracy - int8_accuracy) <= 1
+    assert "all 3,600 outputs of 360 pictures equal the PyTorch reference" in words
+
+    answer = eyas(
+        "run", folder / "digits.eyas", "--input", folder / "digits.npz", "--limit", 20, "--check",
+        "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["bit_exact"] is True
+    answer = eyas("compile", folder / "digits.qgraph", "-o", folder / "again.eyas")
+    assert answer.code == 0, answer.err
+    assert (folder / "again.eyas").read_bytes() == (folder / "digits.eyas").read_bytes()
