@@ -47,7 +47,7 @@ def measure(epochs: int, pictures: int) -> dict[str, Any]:
     images, labels = load("train")
     test_images, test_labels = load("test")
     network, began = FashionNet(), time.monotonic()
-    train(network, images, labels, SEED, epochs, threads=os.cpu_count() or 1)
+    train(network, images, labels, SEED, epochs)
     trained = time.monotonic() - began
     example = network.real(images[:1])
     graph = from_module(
