@@ -76,7 +76,9 @@ def slave_properties(m, dut, inside):
     )
     for name in ("aw", "w", "ar"):
         taken = {"aw": aw, "w": w, "ar": ar}[name]
-        inside.invariant(f"{name}_kept", ~inside(f"{name}_full") | (inside(name) == Value.cast(taken)))
+        inside.invariant(
+            f"{name}_kept", ~inside(f"{name}_full") | (inside(name) == Value.cast(taken))
+        )
 
     b_mapped = Signal()
     with m.If(strobe):
@@ -132,6 +134,107 @@ def test_slave(tmp_path):
                     "b.resp.eq(Response.OKAY)",
                 ),
                 "b_is_decerr",
+            ),
+        },
+    )
+
+
+BLOCK = RegisterBlock(
+    "proof",
+    32,
+    "One register of each kind; the upper half is unmapped.",
+    (
+        Register("status", 0, Access.R, "Read only.", (Field("level", 12, "Any."),)),
+        Register(
+            "control", 4, Access.RW, "Kept.", (Field("mode", 5, "Any."), Field("limit", 6, "Any."))
+        ),
+        Register("flags", 8, Access.RW1C, "Cleared by ones.", (Field("events", 9, "Any."),)),
+        Register("doorbell", 12, Access.W, "A strobe.", (Field("job", 11, "Any."),)),
+    ),
+)
+USED = {"status": 0xFFF, "control": 0x7FF, "flags": 0x1FF, "doorbell": 0x7FF}
+
+
+def register_properties(m, dut, inside):
+    """Each kind of register does what a write asks and nothing else; reads give its value; an
+    address without a register is answered DECERR."""
+    bus = dut.bus
+    answered_once(m, bus, inside, "slave.")
+    aw, w, ar = (last_taken(m, n, getattr(bus, n)) for n in ("aw", "w", "ar"))
+    for name, taken in (("aw", aw), ("w", w), ("ar", ar)):
+        kept = inside(f"slave.{name}") == Value.cast(taken)
+        inside.invariant(f"{name}_kept", ~inside(f"slave.{name}_full") | kept)
+
+    # The moment of a write, and what the bus asked for.
+    done = Signal()
+    m.d.comb += done.eq(inside("slave.write_strobe"))
+    count = pending(m, "write", done, fires(bus.b))
+    require(m, "one_write_a_response", count == bus.b.valid)
+    mask = Cat(bit.replicate(8) for bit in w.strb)
+    masked = w.data & mask
+    writes = {
+        register.name: done & (aw.addr[2:] == register.offset // 4) for register in BLOCK.registers
+    }
+
+    control, flags = Signal(32), Signal(32)
+    with m.If(writes["control"]):
+        m.d.sync += control.eq((control & ~mask | masked) & USED["control"])
+    cleared = Mux(writes["flags"], masked, 0)
+    m.d.sync += flags.eq((flags & ~cleared | Value.cast(dut.flags_set)) & USED["flags"])
+    require(m, "control_is_as_written", Value.cast(dut.control) == control)
+    require(m, "flags_are_as_set_and_cleared", Value.cast(dut.flags) == flags)
+    inside.invariant("unused_bits", ((control & ~0x7FF) == 0) & ((flags & ~0x1FF) == 0))
+    rung = writes["doorbell"] & w.strb.any()
+    require(m, "doorbell_strobes_once_a_write", dut.doorbell_strobe == rung)
+    rung_as_asked = Value.cast(dut.doorbell) == (masked & USED["doorbell"])
+    require(m, "doorbell_is_as_written", ~rung | rung_as_asked)
+
+    b_mapped = Signal()
+    with m.If(done):
+        m.d.sync += b_mapped.eq(aw.addr < 16)
+    b_right = bus.b.payload.resp == Mux(b_mapped, Response.OKAY, Response.DECERR)
+    require(m, "b_is_decerr_iff_unmapped", ~bus.b.valid | b_right)
+
+    # R becomes valid one cycle after the snapshot was taken.
+    value, r_before = Signal(32), Signal()
+    m.d.sync += r_before.eq(bus.r.valid)
+    with m.Switch(ar.addr[2:]):
+        with m.Case(0):
+            m.d.sync += value.eq(Value.cast(dut.status) & USED["status"])
+        with m.Case(1):
+            m.d.sync += value.eq(control)
+        with m.Case(2):
+            m.d.sync += value.eq(flags)
+        with m.Default():
+            m.d.sync += value.eq(0)
+    r_offered = bus.r.valid & ~r_before
+    asked = Signal(5)
+    m.d.sync += asked.eq(ar.addr)
+    r_right = bus.r.payload.resp == Mux(asked < 16, Response.OKAY, Response.DECERR)
+    require(m, "r_is_decerr_iff_unmapped", ~r_offered | r_right)
+    require(m, "r_is_the_value", ~r_offered | (bus.r.payload.data == value))
+    m.d.comb += [
+        Cover(fires(bus.r) & (bus.r.payload.data == 0x123)),
+        Cover(writes["flags"] & (flags != 0) & (masked != 0)),
+        Cover(rung),
+    ]
+
+
+def test_register_file(tmp_path):
+    def faulty(old, new):
+        return lambda: mutant(RegisterFile, old, new)(BLOCK)
+
+    prove(
+        lambda: RegisterFile(BLOCK),
+        register_properties,
+        tmp_path,
+        depth=3,
+        cover_depth=7,
+        faults={
+            "strobes_ignored": (faulty("value & ~mask | masked", "slave.write_data"), "control"),
+            "clear_beats_set": (
+                faulty("(value & ~cleared | set_bits)", "((value | set_bits) & ~cleared)"),
+                "flags",
             ),
         },
     )
