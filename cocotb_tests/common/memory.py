@@ -134,6 +134,8 @@ class AxiMonitor:
         Channel, address and beats of each burst, in order.
     most_reads, most_writes : int
         The most bursts that were under way at once.
+    late : int
+        Cycles in which the design had written all its data and waited for an answer.
     """
 
     CHANNELS = {
@@ -148,7 +150,7 @@ class AxiMonitor:
         streams = {name: Stream(dut, f"m_axi_{name}", f) for name, f in self.CHANNELS.items()}
         self.streams = {name: StreamContract(stream) for name, stream in streams.items()}
         self.bursts: list[tuple[str, int, int]] = []
-        self.most_reads = self.most_writes = 0
+        self.most_reads = self.most_writes = self.late = 0
         self._reads = self._writes = self._beats = 0
         outgoing = [streams[name] for name in ("ar", "aw", "w")]
         incoming = [streams[name] for name in ("r", "b")]
@@ -198,6 +200,7 @@ class AxiMonitor:
                 self._writes += 1
             if streams["w"].happens():
                 self._beats -= 1
+            self.late += self._writes > 0 and self._beats == 0 and not streams["b"].valid.value
             self.most_reads = max(self.most_reads, self._reads)
             self.most_writes = max(self.most_writes, self._writes)
             if streams["r"].happens() and streams["r"].payload["last"].value:

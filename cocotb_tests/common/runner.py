@@ -69,6 +69,7 @@ def build(verilog: str, top: str, folder: Path) -> Simulation:
                 "--no-public-flat-rw",
                 # What Yosys writes as Amaranth means it.
                 "-Wno-CASEINCOMPLETE",
+                "-Wno-SYMRSVDWORD",
                 "-Wno-WIDTHEXPAND",
                 "-Wno-WIDTHTRUNC",
                 # Registers without a reset start with random bits.
