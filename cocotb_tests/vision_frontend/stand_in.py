@@ -11,6 +11,7 @@ from eyas.interfaces.vision_registers import VISION_REGISTERS
 from hdl.bus.axi import Axi4, AxiLite
 from hdl.vision.frontend import FrontEnd
 from hdl.vision.interfaces import EnginePort, parameter_layout
+from hdl.vision.linear import bank_bits
 
 __all__ = ["NEVER", "FrontEndWithStandIn", "StandInEngine", "instruction_layout"]
 
@@ -86,7 +87,7 @@ class StandInEngine(wiring.Component):
 
         columns = 1 << ceil_log2(config.output_channels)
         lanes = 1 << ceil_log2(config.requantize_channels)
-        banks = 1 << ceil_log2(config.pixels)
+        banks = 1 << bank_bits(config)
         word_write, word_read, store_read = storage(
             "words", config.word_bits, config.bank_words * banks
         )
@@ -121,7 +122,7 @@ class StandInEngine(wiring.Component):
         # The map's way out: address, memory, two more registers.
         second = Signal(config.word_bits)
         m.d.comb += [
-            store_read.addr.eq(Cat(port.store.address, port.store.bank[: ceil_log2(banks)])),
+            store_read.addr.eq(Cat(port.store.address, port.store.bank)),
             store_read.en.eq(1),
         ]
         m.d.sync += [second.eq(store_read.data), port.store.data.eq(second)]
@@ -139,7 +140,7 @@ class StandInEngine(wiring.Component):
         addend = Signal(8)
         block = Signal(8)
         left = Signal(24)
-        bank = Signal(ceil_log2(banks))
+        bank = Signal(bank_bits(config))
         q = Signal(16)
         in_base = Signal(16)
         out_base = Signal(16)
@@ -164,7 +165,7 @@ class StandInEngine(wiring.Component):
                 Mux(
                     copies,
                     in_bank(out_base + q),
-                    Cat(port.load.p.address, port.load.p.bank[: ceil_log2(banks)]),
+                    Cat(port.load.p.address, port.load.p.bank),
                 )
             ),
             word_write.data.eq(Mux(copies, copied, port.load.p.data)),

@@ -177,7 +177,9 @@ class PictureWords(wiring.Component):
             is_second = Signal(reset_less=True)
             m.d.comb += buffer.i.p.data.eq(Mux(is_second, Cat(first, cleared), cleared))
             with m.If(advance):
-                m.d.sync += [first.eq(cleared), is_second.eq(half)]
+                m.d.sync += is_second.eq(half)
+            with m.If(piece_valid & ~piece_ends_word):
+                m.d.sync += first.eq(cleared)
         with m.If(advance):
             m.d.sync += [
                 piece.eq(Cat(low, high).bit_select(offset << 3, 8 * piece_bytes)),
