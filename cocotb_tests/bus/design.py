@@ -1,7 +1,7 @@
 """The bus parts side by side in one design: one build for all benches."""
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
@@ -11,7 +11,7 @@ from hdl.bus.burst_writer import BurstWriter
 from hdl.bus.register_file import RegisterFile
 from hdl.bus.stream import StreamBuffer, StreamFifo
 
-__all__ = ["BLOCK", "DEPTHS", "OUTSTANDING", "WIDTH", "BusParts"]
+__all__ = ["BLOCK", "DEPTHS", "FAULTS", "OUTSTANDING", "WIDTH", "BusParts", "FaultyStream"]
 
 BLOCK = RegisterBlock(
     "bench",
@@ -39,10 +39,47 @@ WIDTH = 24
 DEPTHS = {"least": 2, "shallow": 7, "deep": 50}
 """Queues: in LUT RAM, the same, in block RAM."""
 OUTSTANDING = 4
+FAULTS = ("dropped", "changed", "dependent", "waiting")
+"""Ways to break the contract of a stream, with which the checkers are checked."""
+
+
+class FaultyStream(wiring.Component):
+    """A stream that breaks the contract in the way ``fault``.
+
+    Members
+    -------
+    o : Out(stream of 8)
+        ``dropped``: valid every other cycle; ``changed``: another payload each cycle;
+        ``dependent``: valid is ready; ``waiting``: valid is the ready of the cycle before.
+    """
+
+    o: Out(stream.Signature(8))
+
+    def __init__(self, fault):
+        if fault not in FAULTS:
+            raise ValueError(f"Fault must be one of {', '.join(FAULTS)}, not {fault!r}")
+        self.fault = fault
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+
+        if self.fault == "dropped":
+            m.d.sync += self.o.valid.eq(~self.o.valid)
+        elif self.fault == "changed":
+            m.d.comb += self.o.valid.eq(1)
+            m.d.sync += self.o.payload.eq(self.o.payload + 1)
+        elif self.fault == "dependent":
+            m.d.comb += self.o.valid.eq(self.o.ready)
+        else:
+            m.d.sync += self.o.valid.eq(self.o.ready)
+
+        return m
 
 
 class BusParts(wiring.Component):
-    """Register file on ``s_axi``; burst reader and writer on ``m_axi``; buffer and queues."""
+    """Register file on ``s_axi``; burst reader and writer on ``m_axi``; buffer and queues;
+    streams that break the contract."""
 
     def __init__(self):
         self.registers = RegisterFile(BLOCK)
@@ -57,6 +94,7 @@ class BusParts(wiring.Component):
         self.parts |= {
             name: (part, tuple(part.signature.members)) for name, part in self.queues.items()
         }
+        self.parts |= {fault: (FaultyStream(fault), ("o",)) for fault in FAULTS}
         registers = self.registers.signature.members
         members = {"s_axi": registers["bus"], "m_axi": Out(Axi4())}
         members |= {name: member for name, member in registers.items() if name != "bus"}

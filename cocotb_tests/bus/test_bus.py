@@ -13,6 +13,6 @@ def simulation(tmp_path_factory) -> Simulation:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bench", ["registers", "bursts", "streams"])
+@pytest.mark.parametrize("bench", ["contract", "registers", "bursts", "streams"])
 def test_bench(bench, simulation):
     simulation.run(f"cocotb_tests.bus.bench_{bench}")

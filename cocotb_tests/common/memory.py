@@ -1,5 +1,6 @@
 """DRAM on ``m_axi`` with pauses and faults, and a monitor of the bursts that it is asked for."""
 
+import logging
 import random
 from dataclasses import dataclass, field
 
@@ -55,6 +56,8 @@ class Memory:
     """
 
     def __init__(self, dut, rng: random.Random, size: int = 1 << 20):
+        # The slave logs every burst.
+        logging.getLogger(f"cocotb.{dut._name}.m_axi").setLevel(logging.WARNING)
         self._contents = _Contents(bytearray(size))
         self._rng = rng
         slave = AxiSlave(

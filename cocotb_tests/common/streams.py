@@ -213,7 +213,7 @@ class Independence:
         self._outputs = list(outputs)
         self.probes = 0
         """Cycles tried."""
-        cocotb.start_soon(self._run(clock, name, rng, share))
+        self.task = cocotb.start_soon(self._run(clock, name, rng, share))
 
     async def _run(self, clock, name, rng, share) -> None:
         while True:
@@ -259,13 +259,17 @@ class StreamContract:
         Items seen.
     held : int
         Cycles in which an item was held up.
+    task : cocotb.task.Task
+        The check, which ends by failing alone.
+    independence : Independence or None
+        The check of ``ready``.
     """
 
     def __init__(self, stream: Stream, rng: random.Random | None = None):
         self.stream = stream
         self.transfers = 0
         self.held = 0
-        if rng:
+        self.independence = rng and (
             Independence(
                 stream.clock,
                 stream.name,
@@ -273,7 +277,8 @@ class StreamContract:
                 [stream.valid, *stream.payload.values()],
                 rng,
             )
-        cocotb.start_soon(self._run())
+        )
+        self.task = cocotb.start_soon(self._run())
 
     async def _run(self) -> None:
         stream = self.stream
