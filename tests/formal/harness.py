@@ -148,7 +148,7 @@ def _tools(folder):
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
-def check(dut, properties, folder, *, mode="prove", depth, timeout=120):
+def check(dut, properties, folder, *, mode="prove", depth, skip=0, timeout=120):
     """Ask sby about ``properties`` of ``dut`` and return its :class:`Verdict`.
 
     Parameters
@@ -163,6 +163,8 @@ def check(dut, properties, folder, *, mode="prove", depth, timeout=120):
         ``prove`` (k-induction), ``bmc`` or ``cover``.
     depth : int
         Steps: k of the induction, length of the longest trace otherwise.
+    skip : int
+        Steps of a bmc at the start in which assertions are not looked at.
     timeout : int
         Seconds after which the solver gives up, which is an error.
 
@@ -175,7 +177,8 @@ def check(dut, properties, folder, *, mode="prove", depth, timeout=120):
     (folder / "design.il").write_text(rtlil.convert(top.module, ports=top.ports, name="top"))
     (folder / f"{mode}.sby").write_text(
         f"[options]\nmode {mode}\ndepth {depth}\ntimeout {timeout}\nappend 0\n"
-        "[engines]\nsmtbmc --nopresat z3\n"
+        + (f"skip {skip}\n" if skip else "")
+        + "[engines]\nsmtbmc --nopresat z3\n"
         "[script]\nread_rtlil design.il\nprep -flatten -top top\nmemory_map\nopt -full\n"
         "[files]\ndesign.il\n"
     )
@@ -206,31 +209,39 @@ def prove(build, properties, folder, *, depth, cover_depth, faults):
     depth, cover_depth : int
         Steps of the induction (and of the search for a fault), and of the covers.
     faults : dict
-        Name to ``(build, fragment)``: a callable that returns a faulty component, and text that
-        the name of the assertion it breaks must hold.
+        Name to ``(build, assertion)``: a callable that returns a faulty component, and (part
+        of) the name of an assertion that it breaks. A third item is the step from which on it is
+        looked for, where the steps before would take long.
     """
     verdict = check(build(), properties, folder / "prove", depth=depth)
     assert verdict.status == "PASS", f"the proof gave {verdict.failed}\n{verdict.tail()}"
     verdict = check(build(), properties, folder / "cover", mode="cover", depth=cover_depth)
     assert verdict.status == "PASS", f"a cover is not reached\n{verdict.tail()}"
-    for name, (faulty, broken) in faults.items():
-        verdict = check(faulty(), properties, folder / name, mode="bmc", depth=cover_depth)
+    for name, (faulty, broken, *step) in faults.items():
+        verdict = check(
+            faulty(), properties, folder / name, mode="bmc", depth=cover_depth, skip=sum(step)
+        )
         assert verdict.status == "FAIL", f"fault {name} was not found\n{verdict.tail()}"
         assert any(broken in item for item in verdict.failed), (
             f"fault {name} broke {verdict.failed}, not {broken}\n{verdict.tail()}"
         )
 
 
-def mutant(component, old, new, **names):
+def mutant(component, old="", new="", **names):
     """Return ``component`` (a class) with ``old`` replaced by ``new`` in its source.
 
-    ``old`` must occur exactly once; ``names`` are set in the class's globals.
+    ``old`` must occur exactly once, unless it is empty; ``names`` are set in the class's globals.
     """
     source = inspect.getsource(component)
-    if source.count(old) != 1:
+    if old and source.count(old) != 1:
         raise ValueError(f"{old!r} occurs {source.count(old)} times in {component.__name__}")
     space = {**inspect.getmodule(component).__dict__, **names}
-    exec(compile(source.replace(old, new), f"<mutant of {component.__name__}>", "exec"), space)
+    exec(
+        compile(
+            source.replace(old, new) if old else source, f"<mutant of {component.__name__}>", "exec"
+        ),
+        space,
+    )
     return space[component.__name__]
 
 
