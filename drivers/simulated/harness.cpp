@@ -54,6 +54,7 @@ class Board {
             failure.set("A response of the AXI4-Lite slave is valid in reset", cycles);
         }
         m_top.aresetn = 1;
+        ++m_top.change;
     }
 
     // Returns the response, -1 after a failure.
@@ -63,6 +64,7 @@ class Board {
         m_top.s_axi_wdata = value;
         m_top.s_axi_wstrb = 0xF;
         m_top.s_axi_awvalid = m_top.s_axi_wvalid = m_top.s_axi_bready = 1;
+        ++m_top.change;
         for (int i = 0; i < ANSWER_CYCLES && !failure; ++i) {
             settle();
             const bool pending = m_top.s_axi_awvalid || m_top.s_axi_wvalid;
@@ -72,10 +74,11 @@ class Board {
             edge();
             if (address_taken) m_top.s_axi_awvalid = 0;
             if (data_taken) m_top.s_axi_wvalid = 0;
+            if (answered) m_top.s_axi_bready = 0;
+            ++m_top.change;
             if (answered && pending) {
                 failure.set("A write response came before the write was taken", cycles);
             } else if (answered) {
-                m_top.s_axi_bready = 0;
                 return failure ? -1 : response;
             }
         }
@@ -88,6 +91,7 @@ class Board {
         if (m_top.s_axi_rvalid) failure.set("Read data came without a read", cycles);
         m_top.s_axi_araddr = offset;
         m_top.s_axi_arvalid = m_top.s_axi_rready = 1;
+        ++m_top.change;
         for (int i = 0; i < ANSWER_CYCLES && !failure; ++i) {
             settle();
             const bool pending = m_top.s_axi_arvalid, taken = m_top.s_axi_arready;
@@ -96,10 +100,11 @@ class Board {
             *value = m_top.s_axi_rdata;
             edge();
             if (taken) m_top.s_axi_arvalid = 0;
+            if (answered) m_top.s_axi_rready = 0;
+            ++m_top.change;
             if (answered && pending) {
                 failure.set("Read data came before the read was taken", cycles);
             } else if (answered) {
-                m_top.s_axi_rready = 0;
                 return failure ? -1 : response;
             }
         }
@@ -108,8 +113,7 @@ class Board {
         return -1;
     }
 
-    // Verilator escapes the name `interrupt`, which some C++ compilers reserve.
-    bool interrupt() const { return m_top.__SYM__interrupt && !lose_interrupts; }
+    bool interrupt() const { return m_top.interrupt_line && !lose_interrupts; }
 
     // Runs `most` cycles, or fewer when the interrupt line is awaited and goes high.
     void run(uint64_t most, bool until_interrupt) {

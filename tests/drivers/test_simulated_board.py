@@ -422,6 +422,7 @@ def test_boards_are_independent(make_board):
     assert np.array_equal(buffers[1].array[1024 : 1024 + copied], np.arange(copied) + 10_000)
 
 
+@pytest.mark.slow
 def test_two_models_in_one_process(make_board, tmp_path):
     plain, traced = make_board(), make_board(trace=tmp_path / "copy.vcd")
     assert copy(plain, 4) == copy(traced, 4)
@@ -433,6 +434,7 @@ def test_two_models_in_one_process(make_board, tmp_path):
     copy(plain, 4)
 
 
+@pytest.mark.slow
 def test_waveform_that_cannot_be_written(make_board, tmp_path):
     with pytest.raises(BoardError, match=r"No waveform can be written to .*nowhere"):
         make_board(trace=tmp_path / "nowhere" / "copy.vcd")
