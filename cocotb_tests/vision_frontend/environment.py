@@ -1,18 +1,16 @@
 """What every test of the front end needs: the bus masters, programs for the stand-in, and what must
 come out."""
 
-import random
 import zlib
 from dataclasses import dataclass, field, replace
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
-from cocotb.utils import get_sim_time
+from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
-from cocotb_tests.vision_frontend.memory import Memory, watch_answers
+from cocotb_tests.common.memory import AxiMonitor, Memory
+from cocotb_tests.common.timing import cycle, generator, start, until
 from cocotb_tests.vision_frontend.stand_in import NEVER, instruction_layout
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import PARAMETER
@@ -31,7 +29,6 @@ from eyas.interfaces.vision_registers import VISION_REGISTERS
 
 __all__ = ["Environment", "Program"]
 
-PERIOD = 10
 TIMEOUT = 60_000
 """Cycles within which anything that is waited for happens."""
 
@@ -198,29 +195,38 @@ class Environment:
     """Clock, reset, masters and memory around the design under test."""
 
     def __init__(self, dut, config: VisionConfig, seed: int):
-        cocotb.log.info("seed %d", seed)
+        rng = generator(seed)
         self.dut = dut
         self.config = config
-        self.rng = np.random.default_rng(seed)
-        self.memory = Memory(dut, random.Random(seed))
+        self.rng = np.random.default_rng(rng.getrandbits(64))
+        self.memory = Memory(dut, rng)
+        self.monitor = AxiMonitor(dut, rng)
         self.bus = AxiLiteMaster(
             AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk, dut.aresetn, reset_active_level=False
         )
-        self.bursts = []
+        self.unanswered = {}
+        """Address of a write burst to the bursts not yet answered when it began."""
         self._free = 0x1000
 
     @classmethod
     async def create(cls, dut, config, seed=1, pause=0.0):
-        dut.aresetn.value = 0
         dut.peek_address.value = 0
-        Clock(dut.aclk, PERIOD, unit="ns").start()
         environment = cls(dut, config, seed)
         environment.memory.pause(pause)
-        await ClockCycles(dut.aclk, 4)
-        dut.aresetn.value = 1
-        await ClockCycles(dut.aclk, 4)
-        cocotb.start_soon(watch_answers(dut, environment.bursts))
+        cocotb.start_soon(environment._watch_answers())
+        await start(dut)
         return environment
+
+    async def _watch_answers(self):
+        dut = self.dut
+        unanswered = 0
+        while True:
+            await FallingEdge(dut.aclk)
+            if dut.m_axi_awvalid.value and dut.m_axi_awready.value:
+                self.unanswered[int(dut.m_axi_awaddr.value)] = unanswered
+                unanswered += 1
+            if dut.m_axi_bvalid.value and dut.m_axi_bready.value:
+                unanswered -= 1
 
     # Registers.
 
@@ -318,21 +324,13 @@ class Environment:
         address = job.descriptor["result"]
         return RESULT.unpack_bytes(bytes(self.memory.data[address : address + 64]))
 
-    async def wait_until(self, condition, what: str, cycles: int = TIMEOUT) -> None:
-        async def loop():
-            while not condition():
-                await RisingEdge(self.dut.aclk)
+    async def wait_until(self, condition, what: str) -> None:
+        await until(self.dut.aclk, condition, what, TIMEOUT)
 
-        try:
-            await with_timeout(loop(), cycles * PERIOD, "ns")
-        except cocotb.triggers.SimTimeoutError:
-            raise AssertionError(f"Waited {cycles} cycles for {what}") from None
-
-    async def idle(self, cycles: int = TIMEOUT) -> None:
-        start = get_sim_time("ns")
+    async def idle(self) -> None:
+        begin = cycle()
         while not (await self.read("status"))["idle"]:
-            if get_sim_time("ns") - start > cycles * PERIOD:
-                raise AssertionError(f"Not idle after {cycles} cycles")
+            assert cycle() - begin < TIMEOUT, f"not idle after {TIMEOUT} cycles"
 
     async def ended(self, job: Job) -> dict[str, int]:
         """Wait for the job's record and return it."""
@@ -379,10 +377,11 @@ class Environment:
 
     async def check_at_rest(self) -> None:
         """Nothing more comes, and no rule was broken."""
-        before = len(self.bursts), await self.counter("jobs_done")
+        before = len(self.monitor.bursts), await self.counter("jobs_done")
         await ClockCycles(self.dut.aclk, 300)
-        after = len(self.bursts), await self.counter("jobs_done")
-        assert before == after, f"(writes, jobs done) went from {before} to {after} at rest"
+        after = len(self.monitor.bursts), await self.counter("jobs_done")
+        assert before == after, f"(bursts, jobs done) went from {before} to {after} at rest"
+        self.monitor.check_rest()
         assert not self.dut.violation.value, "the front end broke a rule of the engine's port"
         status = await self.read("status")
         assert (status["idle"], status["aborting"], status["queued"]) == (1, 0, 0), status

@@ -4,14 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from cocotb_tools.runner import get_runner
 
+from cocotb_tests.common.runner import build
 from cocotb_tests.vision_frontend.stand_in import FrontEndWithStandIn
-from drivers.simulated.toolchain import require_tools, verilator_environment
 from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION, VisionConfig
 from hdl.bus.flat import flat_verilog
 
-SEED = 20250117
 TOP = "front_end"
 CONFIGURATIONS = {
     "small": SMALL_VISION,
@@ -40,53 +38,30 @@ CONFIGURATIONS = {
     ),
 }
 
-# The bench needs the ports alone. That all else were visible as well, cocotb's default, would keep
-# Verilator from optimising.
-PUBLIC = f'`verilator_config\npublic_flat_rw -module "{TOP}" -var "*"\n'
-# Amaranth's netlists meet these; none says anything about the design.
-WAIVED = ("CASEINCOMPLETE", "SYMRSVDWORD", "UNOPTFLAT", "WIDTHEXPAND", "WIDTHTRUNC")
-
-
 # What depends on the size of words and on the number of banks.
 WORDS = "load_fills|pictures_go|probe|in_order|next_picture_comes|another_size"
 
 
-def run_bench(config, folder, monkeypatch, **options):
-    require_tools()
-    for key, value in verilator_environment().items():
-        monkeypatch.setenv(key, value)
-    (folder / "ports.vlt").write_text(PUBLIC)
-    (folder / "design.v").write_text(flat_verilog(FrontEndWithStandIn(config), TOP))
-    runner = get_runner("verilator")
-    runner.build(
-        sources=[folder / "ports.vlt", folder / "design.v"],
-        hdl_toplevel=TOP,
-        build_dir=folder / "build",
-        build_args=["--no-public-flat-rw", *(f"-Wno-{warning}" for warning in WAIVED)],
-        always=True,
-    )
-    runner.test(
-        hdl_toplevel=TOP,
-        test_module="cocotb_tests.vision_frontend.bench",
-        test_dir=folder,
-        seed=SEED,
-        extra_env={"VISION": json.dumps(config.as_dict())},
-        **options,
+def simulate(name, folder, **environment):
+    config = CONFIGURATIONS[name]
+    simulation = build(flat_verilog(FrontEndWithStandIn(config), TOP), TOP, folder)
+    simulation.run(
+        "cocotb_tests.vision_frontend.bench", VISION=json.dumps(config.as_dict()), **environment
     )
 
 
 @pytest.mark.slow
-def test_everything(tmp_path, monkeypatch):
-    run_bench(CONFIGURATIONS["small"], tmp_path, monkeypatch)
+def test_everything(tmp_path):
+    simulate("small", tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["default", "wide", "narrow"])
-def test_words(name, tmp_path, monkeypatch):
-    run_bench(CONFIGURATIONS[name], tmp_path, monkeypatch, test_filter=WORDS)
+def test_words(name, tmp_path):
+    simulate(name, tmp_path, COCOTB_TEST_FILTER=WORDS)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["default", "wide", "narrow"])
-def test_everything_elsewhere(name, tmp_path, monkeypatch):
-    run_bench(CONFIGURATIONS[name], tmp_path, monkeypatch)
+def test_everything_elsewhere(name, tmp_path):
+    simulate(name, tmp_path)

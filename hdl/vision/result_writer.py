@@ -1,10 +1,11 @@
 """Writes a job's result record to DRAM."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.vision_program import RESULT
+from hdl.bus.axi import BYTES_PER_BEAT, Response
 from hdl.bus.layout import record_layout
 from hdl.vision.jobs import RECORD_BEATS, WritePort, bus_error
 
@@ -15,14 +16,17 @@ ended_layout = data.StructLayout({"address": 32, "record": record_layout(RESULT)
 
 
 class ResultWriter(wiring.Component):
-    """Writes one record, 64 bytes in one request.
+    """Writes one record, its first word last.
+
+    The first word holds the magic: it is written when the memory has answered for all others, so
+    that whoever sees the magic sees the record. If that answer is an error, it is not written.
 
     Codes: BUS_SLAVE, BUS_DECODE. One ``done`` for each ``start``, when the memory has answered.
 
     Members
     -------
     start : In(stream of ended_layout)
-        What to write; the user keeps it stable until ``done``.
+        What to write; taken with ``done``.
     done : Out(stream of 8)
         ErrorCode.
     bus : Out(WritePort)
@@ -37,33 +41,40 @@ class ResultWriter(wiring.Component):
         m = Module()
         bus = self.bus
 
-        index = Signal(range(RECORD_BEATS))
+        index = Signal(range(RECORD_BEATS), init=1)
+        head = Signal()  # the first word's turn
+        address = self.start.p.address
         m.d.comb += [
-            bus.request.p.address.eq(self.start.p.address),
-            bus.request.p.beats.eq(RECORD_BEATS),
+            bus.request.p.address.eq(Mux(head, address, address + BYTES_PER_BEAT)),
+            bus.request.p.beats.eq(Mux(head, 1, RECORD_BEATS - 1)),
             bus.beats.p.data.eq(self.start.p.record.as_value().word_select(index, 64)),
             self.done.payload.eq(bus_error(bus.response.p.code)),
         ]
         with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += [
-                    bus.request.valid.eq(self.start.valid),
-                    self.start.ready.eq(bus.request.ready),
-                ]
-                with m.If(self.start.valid & bus.request.ready):
+            with m.State("REQUEST"):
+                m.d.comb += bus.request.valid.eq(self.start.valid)
+                with m.If(bus.request.valid & bus.request.ready):
                     m.next = "BEATS"
             with m.State("BEATS"):
+                # From the second word up to the last, and round to the first.
                 m.d.comb += bus.beats.valid.eq(1)
                 with m.If(bus.beats.ready):
                     m.d.sync += index.eq(index + 1)
-                    with m.If(index == RECORD_BEATS - 1):
+                    with m.If((index == RECORD_BEATS - 1) | head):
                         m.next = "ANSWER"
             with m.State("ANSWER"):
-                m.d.comb += [
-                    self.done.valid.eq(bus.response.valid),
-                    bus.response.ready.eq(self.done.ready),
-                ]
-                with m.If(self.done.valid & self.done.ready):
-                    m.next = "IDLE"
+                with m.If(bus.response.valid & ~head & (bus.response.p.code == Response.OKAY)):
+                    m.d.comb += bus.response.ready.eq(1)
+                    m.d.sync += head.eq(1)
+                    m.next = "REQUEST"
+                with m.Else():
+                    m.d.comb += [
+                        self.done.valid.eq(bus.response.valid),
+                        self.start.ready.eq(self.done.valid & self.done.ready),
+                        bus.response.ready.eq(self.done.ready),
+                    ]
+                    with m.If(self.done.valid & self.done.ready):
+                        m.d.sync += [index.eq(1), head.eq(0)]
+                        m.next = "REQUEST"
 
         return m
