@@ -2,16 +2,11 @@
 
 from amaranth.hdl import Array, Mux, Signal
 
-from tests.formal.harness import require
+from tests.formal.harness import fires, require
 from tests.formal.test_burst_splitter import allowed_burst, splitter_properties
 from tests.formal.test_stream import ring, ring_invariants
 
 __all__ = ["Requests"]
-
-
-def fires(stream):
-    """Whether an item passes in this cycle."""
-    return stream.valid & stream.ready
 
 
 class Requests:

@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from amaranth.asserts import AnyConst, AnySeq
+from amaranth.asserts import AnySeq
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, ClockDomain, Const, Fragment, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In
@@ -26,6 +26,7 @@ __all__ = [
     "Inside",
     "Verdict",
     "check",
+    "fires",
     "free",
     "keep_contract",
     "mutant",
@@ -122,8 +123,8 @@ class _Top:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What sby said: ``status`` is PASS, FAIL or UNKNOWN; ``failed`` names the broken assertions
-    or unreached covers, as far as the solver named them; ``log`` is everything it printed."""
+    """What sby said: ``status`` is PASS, FAIL or UNKNOWN (an induction that does not close);
+    ``failed`` names the broken assertions; ``log`` is everything it printed."""
 
     status: str
     failed: tuple
@@ -253,10 +254,15 @@ def require(m, name, condition):
     m.d.comb += statement
 
 
-def free(m, shape, *, constant=False):
-    """Return a value that the solver chooses: anew in each cycle, or once and for all."""
+def fires(stream):
+    """Whether an item passes in this cycle."""
+    return stream.valid & stream.ready
+
+
+def free(m, shape):
+    """Return a value that the solver chooses anew in each cycle."""
     value = Signal(shape)
-    m.d.comb += value.eq(AnyConst(len(value)) if constant else AnySeq(len(value)))
+    m.d.comb += value.eq(AnySeq(len(value)))
     return value
 
 
@@ -314,10 +320,10 @@ class Follower:
         return cls(
             m,
             name,
-            enter=i.valid & i.ready,
+            enter=fires(i),
             entering=Value.cast(i.payload),
             valid=o.valid,
-            leave=o.valid & o.ready,
+            leave=fires(o),
             leaving=Value.cast(o.payload),
             capacity=capacity,
         )

@@ -7,14 +7,9 @@ from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
 from hdl.bus.axi import Response
 from hdl.bus.axi_lite import AxiLiteSlave
 from hdl.bus.register_file import RegisterFile
-from tests.formal.harness import keep_contract, mutant, prove, require, within
+from tests.formal.harness import fires, keep_contract, mutant, prove, require, within
 
 pytestmark = pytest.mark.formal
-
-
-def fires(stream):
-    """Whether an item passes in this cycle."""
-    return stream.valid & stream.ready
 
 
 def last_taken(m, name, stream):
@@ -127,7 +122,10 @@ def test_slave(tmp_path):
                 faulty("aw_full.eq(0),\n                w_full.eq(0)", "w_full.eq(0)"),
                 "no_b_without_aw",
             ),
-            "response_overwritten": (faulty("aw_full & w_full & ~b_full", "aw_full & w_full"), ""),
+            "response_overwritten": (
+                faulty("aw_full & w_full & ~b_full", "aw_full & w_full"),
+                "one_strobe",
+            ),
             "unmapped_is_okay": (
                 faulty(
                     "b.resp.eq(Mux(self.write_mapped, Response.OKAY, Response.DECERR))",

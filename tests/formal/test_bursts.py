@@ -10,8 +10,8 @@ from amaranth.hdl import Array, Assume, Cat, Const, Cover, Signal, Value
 from hdl.bus.burst_reader import BurstReader
 from hdl.bus.burst_splitter import BurstSplitter
 from hdl.bus.burst_writer import BurstWriter
-from tests.formal.bursts import Requests, fires
-from tests.formal.harness import Follower, keep_contract, mutant, prove, require, within
+from tests.formal.bursts import Requests
+from tests.formal.harness import Follower, fires, keep_contract, mutant, prove, require, within
 from tests.formal.test_stream import buffer_invariants
 
 pytestmark = pytest.mark.formal
@@ -238,7 +238,7 @@ def test_reader(tmp_path):
                     "beats.o.ready.eq(self.o.ready & queue.o.valid",
                     "beats.o.ready.eq(queue.o.valid",
                 ),
-                "",
+                "o_keeps_the_contract",
                 5,
             ),
         },
@@ -262,7 +262,7 @@ def test_writer(tmp_path):
                     "self.i.ready.eq(beats.i.ready & data_queue.o.valid)",
                     "self.i.ready.eq(data_queue.o.valid)",
                 ),
-                "",
+                "beats_",
                 5,
             ),
         },
