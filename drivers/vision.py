@@ -382,11 +382,13 @@ class VisionEngine:
 
     def _descriptor(self, **fields: int) -> bytes:
         return DESCRIPTOR.pack_bytes(
-            magic=DESCRIPTOR_MAGIC,
-            version=DESCRIPTOR_VERSION,
-            interrupt=1,
-            tag=self._next_tag(),
-            **fields,
+            {
+                "magic": DESCRIPTOR_MAGIC,
+                "version": DESCRIPTOR_VERSION,
+                "interrupt": 1,
+                "tag": self._next_tag(),
+                **fields,
+            }
         )
 
     def _require_program(self) -> _Resident:

@@ -196,8 +196,12 @@ def _layer(
     if isinstance(node, (Conv2D, FullyConnected)):
         kernels = node.weights.reshape(len(node.weights), *shape.kernel, source.shape[2])
         weights = _weight_rows(kernels, shape, config)
-        derive = of_convolution if isinstance(node, Conv2D) else of_fully_connected
-        parameters = _parameter_rows(derive(node, source, target), shape, config)
+        channels = (
+            of_convolution(node, source, target)
+            if isinstance(node, Conv2D)
+            else of_fully_connected(node, source, target)
+        )
+        parameters = _parameter_rows(channels, shape, config)
         zero_points = {"in_zero_point": source.zero_point, "out_zero_point": target.zero_point}
     else:
         weights = np.zeros((0, config.output_channels, config.input_channels), np.int8)

@@ -1,4 +1,4 @@
-"""Hardware configurations: what a user may choose, validated; what follows from it, derived once."""
+"""Hardware configurations: what a user may choose, validated; what follows, derived once."""
 
 from __future__ import annotations
 

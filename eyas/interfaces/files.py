@@ -13,13 +13,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``; when that fails, ``path`` is as it was and OSError is raised."""
     path = Path(path)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # as any other new file; mkstemp's are private
-        os.replace(name, path)
+        temporary.chmod(0o666 & ~umask)  # as any other new file; mkstemp's are private
+        temporary.replace(path)
     except BaseException:
-        os.unlink(name)
+        temporary.unlink()
         raise
