@@ -143,12 +143,12 @@ class SimulatedBoard(Board):
         )
 
     def _wait_interrupt(self, timeout_s: float, waiting_for: str) -> None:
-        end = self.cycles + max(1, round(timeout_s * self.clock_hz))
+        limit = max(1, round(timeout_s * self.clock_hz))
+        end = self.cycles + limit
         while not self._model.interrupt:
             left = end - self.cycles
             if left <= 0:
-                cycles = max(1, round(timeout_s * self.clock_hz))
-                raise BoardTimeout(waiting_for, timeout_s, f"{cycles} cycles")
+                raise BoardTimeout(waiting_for, timeout_s, f"{limit} cycles")
             self._model.run(min(left, _SLICE), until_interrupt=True)
 
     def _reset(self) -> None:
