@@ -31,9 +31,11 @@ def check(engine: VisionEngine, graph: Graph, count: int = 4) -> None:
     try:
         program = compile_graph(graph, engine.config)
     except CompileError as error:
-        if "meet in one bank" not in str(error):
+        # What the engine does not promise: three pixels of one bank; a fully connected layer whose
+        # sums, near 2^31, leave no fractional bits to tell a tie from what is almost one.
+        if not any(text in str(error) for text in ("meet in one bank", "no parameters round")):
             raise
-        event("horizontal stride of three")
+        event(str(error).split(":")[-1])
         return
     engine.unload()
     engine.load(program)
