@@ -99,12 +99,12 @@ def test_training_repeats_and_leaves_the_random_state(trained_digits: DigitsNet)
     assert not networks[0].training
 
 
-def check_fashion(pictures: int, epochs: int, judged: int, least: float, threads: int = 1) -> None:
+def check_fashion(pictures: int, epochs: int, judged: int, least: float) -> None:
     images, labels = fashion_mnist("train")
     test_images, test_labels = (part[:judged] for part in fashion_mnist("test"))
     print(f"seed {SEED}")
     network, start = FashionNet(), time.monotonic()
-    train(network, images[:pictures], labels[:pictures], SEED, epochs, threads=threads)
+    train(network, images[:pictures], labels[:pictures], SEED, epochs)
     print(f"trained in {time.monotonic() - start:.0f} s")
     graph = quantized(network, images[:256])
     assert [type(node) for node in graph.nodes] == [
@@ -128,4 +128,4 @@ def test_fashion_in_brief() -> None:
 
 @pytest.mark.nightly
 def test_fashion_accuracy() -> None:
-    check_fashion(pictures=60_000, epochs=8, judged=10_000, least=0.90, threads=2)
+    check_fashion(pictures=60_000, epochs=8, judged=10_000, least=0.90)
