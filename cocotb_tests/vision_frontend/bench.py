@@ -557,7 +557,7 @@ async def engine_errors_are_passed_on(dut):
 @cocotb.test(**LIMIT)
 async def doorbell_drops_what_it_cannot_queue(dut):
     environment = await begin(dut, 16)
-    program = await loaded(environment, cycles=4000)
+    program = await loaded(environment, cycles=2000)
     jobs = [environment.infer_job(program, interrupt=0) for _ in range(CONFIG.queue_depth + 5)]
     kept = CONFIG.queue_depth + 2  # one runs, one is read
     await environment.ring(jobs[0])
@@ -690,7 +690,7 @@ class Scene:
     async def set_up(self, environment):
         self.environment = environment
         sizes = {"height": 6, "width": 8, "channels": 2 * CONFIG.input_channels}
-        self.program = await loaded(environment, cycles=5000, **sizes)
+        self.program = await loaded(environment, cycles=2000, **sizes)
         base = {"instruction_base": 3, "weight_base": 3, "parameter_base": 2}
         self.other = Program(CONFIG, environment.rng, weight_rows=9, **base)
         self.infer = environment.infer_job(self.program)

@@ -157,9 +157,8 @@ class Bench:
         return RESULT.unpack_bytes(bytes(self.memory.data[address : address + RECORD]))
 
     def has_ended(self, job: Job) -> bool:
-        """Whether the record's last word, which is zero, stands in memory."""
-        end = job.descriptor["result"] + RECORD
-        return self.memory.data[end - 8 : end] == bytes(8)
+        """Whether the record's first word stands in memory: it is written last."""
+        return self.record(job)["magic"] == RESULT_MAGIC
 
     async def ended(self, *jobs: Job) -> None:
         """Wait until each job's record is written."""
