@@ -52,7 +52,7 @@ class VisionConfig:
     bank_words: int = 4096
     weight_rows: int = 2048
     parameter_rows: int = 1024
-    instruction_words: int = 1024
+    instruction_words: int = 2048
     queue_depth: int = 8
     program_slots: int = 8
 
@@ -154,7 +154,7 @@ SMALL_VISION = VisionConfig(
     bank_words=1024,
     weight_rows=512,
     parameter_rows=256,
-    instruction_words=512,
+    instruction_words=1024,
     queue_depth=4,
     program_slots=4,
 )

@@ -29,6 +29,10 @@ class Op(enum.IntEnum):
     """Maximum over the window; padded taps count as ``in_zero_point``, which the compiler sets to −128."""
     SUM_POOL = 3
     """Sum over the window; requantisation turns it into the average."""
+    DEPTHWISE = 4
+    """Depthwise convolution with a 3 × 3 kernel: a column of three pixels a cycle."""
+    ADD = 5
+    """Sum of two maps, each value through its table: two passes a group, one a map."""
 
 
 def _f(name: str, width: int, doc: str, signed: bool = False) -> Field:
@@ -37,7 +41,7 @@ def _f(name: str, width: int, doc: str, signed: bool = False) -> Field:
 
 INSTRUCTION = Record(
     "instruction",
-    768,
+    1024,
     (
         _f("op", 4, "operation (Op)"),
         _f("row_mode", 1, "groups of pixels stop at row ends; else they run on across them"),
@@ -54,6 +58,15 @@ INSTRUCTION = Record(
         _f("in_blocks", 8, "input blocks reduced for each tap (1 when pooling)"),
         _f("stride_y", 4, "input rows between output rows"),
         _f("stride_x", 4, "input columns between output columns"),
+        _f("lane_q", 16, "distance from a lane's first tap to the next lane's, q"),
+        _f("lane_r", 4, "the same, r"),
+        _f("lane_y", 4, "the same, rows"),
+        _f("lane_x", 4, "the same, columns"),
+        _f("group_pixels", 4, "output pixels a group: P, or 1 where the lanes would meet in a bank"),
+        _f("step_q", 16, "distance from a lane's first tap to its next group's in the row, q"),
+        _f("step_r", 4, "the same, r"),
+        _f("step_x", 16, "the same, columns"),
+        _f("row_width", 12, "output columns behind which a lane's input goes to the next row (0: always)"),
         _f("start_q", 16, "first tap of output pixel (0, 0): −(pad_top·pitch + pad_left), q", True),
         _f("start_r", 4, "the same, r"),
         _f("start_y", 8, "row of that tap: −pad_top", True),
@@ -68,6 +81,7 @@ INSTRUCTION = Record(
         _f("in_tile_step", 16, "added to in_base at each new tile (0 for CONV, in_plane for pools)"),
         # Weights, parameters and the loops.
         _f("weight_base", 16, "first weight row, from the program's base"),
+        _f("weight_step", 16, "weight rows a tile"),
         _f("passes", 16, "passes a group: kernel_height · kernel_width · in_blocks"),
         _f("group_cycles", 16, "cycles a group takes: max(passes, drain, drains a word)"),
         _f("drain", 8, "requantisation cycles a group, a multiple of the drains a word"),
@@ -81,6 +95,8 @@ INSTRUCTION = Record(
         _f("out_blocks", 8, "planes of the output map; words beyond are not written"),
         _f("out_height", 12, "rows of the output map"),
         _f("out_width", 12, "columns of the output map"),
+        _f("out_step_q", 4, "distance of a lane's output pixel to its next group's in the row, q"),
+        _f("out_step_r", 4, "the same, r"),
         _f("out_wrap_q", 16, "distance of a lane's output pixel to its next group's at a row end, q", True),
         _f("out_wrap_r", 4, "the same, r"),
         _f("out_wrap_x", 16, "change of a lane's output column at a row end", True),
@@ -88,8 +104,20 @@ INSTRUCTION = Record(
         _f("out_zero_point", 8, "added after requantisation", True),
         _f("clamp_min", 8, "least output value (fused activation)", True),
         _f("clamp_max", 8, "greatest output value", True),
+        # DEPTHWISE: a row of output pixels is a run of input columns, one a cycle.
+        _f("row_groups", 12, "groups a row"),
+        _f("first_fill", 4, "columns until a row's first output pixel is complete: 3 − pad_left"),
+        _f("first_cycles", 8, "columns until a row's first group is complete"),
+        _f("last_cycles", 8, "columns of a row's last group, where it is not the first"),
+        # ADD: entry q of a table is round(round-half-up((start + (q + 128) · step) / 2^11) / 2^shift).
+        _f("table_a_start", 44, "first map's table: (−128 − zero_point) · step", True),
+        _f("table_a_step", 32, "the same: Q31 multiplier"),
+        _f("table_a_shift", 5, "the same: right shift, halves away from zero"),
+        _f("table_b_start", 44, "second map's table", True),
+        _f("table_b_step", 32, "the same"),
+        _f("table_b_shift", 5, "the same"),
     ),
-    "One layer. Bits above the last field are reserved (depthwise, residual add) and zero.",
+    "One layer. Bits above the last field are reserved and zero.",
 )
 
 PARAMETER = Record(
@@ -100,6 +128,7 @@ PARAMETER = Record(
         _f("multiplier", 31, "Q31 multiplier, 2^30 to 2^31 − 1, or 0"),
         Field("shift", 5, "right shift after the multiplication, 0 to 31", offset=64),
         Field("pre_shift", 4, "left shift before the multiplication, 0 to 15", offset=69),
+        _f("rounds_once", 1, "skip the first rounding: the product is rounded once, by the right shift"),
     ),
     "How one output channel is requantised.",
 )
