@@ -1,0 +1,1 @@
+"""THC: gradients compressed so that they add up without being decompressed, in PyTorch."""
