@@ -150,7 +150,7 @@ def program(config: VisionConfig = SMALL_VISION) -> Program:
         instruction_words=24,
         weight_rows=5,
         parameter_rows=2,
-        image_words=9,
+        image_words=HEADER.word_count + 1,
         source_words=2,
     )
     trailer = zlib.crc32(header).to_bytes(8, "little")
@@ -217,7 +217,7 @@ def test_loading_names_memory_and_slot(board: ScriptedBoard, engine: VisionEngin
     assert (first["weight_base"], second["weight_base"]) == (0, 5)
     assert (first["instruction_base"], second["instruction_base"]) == (0, 24)
     assert (first["parameter_base"], second["parameter_base"]) == (0, 2)
-    assert first["source_words"] == second["source_words"] == 9
+    assert first["source_words"] == second["source_words"] == HEADER.word_count + 1
     assert first["tag"] != second["tag"]
 
 

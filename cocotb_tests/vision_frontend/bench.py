@@ -344,7 +344,7 @@ async def bus_errors_end_the_job_in_every_phase(dut, response):
     await check_good_job(environment, program)
 
     size = len(program.image())
-    for where in (0, 56, 64, size // 2, size - 8):
+    for where in (0, 56, 120, 128, size // 2, size - 8):
         job = environment.load_job(program, 1)
         fail(job.descriptor["source"] + where, 8, response)
         await fails(environment, job, code, Place.PROGRAM)
@@ -435,7 +435,7 @@ async def bad_programs_are_refused(dut):
         await fails(environment, job, code, Place.PROGRAM)
         assert (await environment.read("status"))["slots"] == 0b01
 
-    for header in ({"magic": 0x56415944}, {"version": 2}, {"version": 0}):
+    for header in ({"magic": 0x56415944}, {"version": 1}, {"version": 3}):
         await refused(ErrorCode.BAD_PROGRAM, header)
     for name, value in shape.items():
         await refused(ErrorCode.WRONG_SHAPE, {name: value})
@@ -469,7 +469,7 @@ async def bad_programs_are_refused(dut):
     await check_good_job(environment, program)
 
     image = program.image()
-    for byte in (40, 64, len(image) // 2, len(image) - 9, len(image) - 8, len(image) - 5):
+    for byte in (40, 64, 128, len(image) // 2, len(image) - 9, len(image) - 8, len(image) - 5):
         damaged = bytearray(image)
         damaged[byte] ^= 0x10
         await refused(ErrorCode.BAD_CRC, image=bytes(damaged))

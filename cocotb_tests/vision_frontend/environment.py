@@ -111,6 +111,7 @@ class Program:
         )
         parameters = b"".join(PARAMETER.pack_bytes(values) for values in self.parameters)
         instructions = b"".join(word.to_bytes(8, "little") for word in self.instructions)
+        sections = len(instructions) + len(weights) + len(parameters)
         skip_q, skip_r = divmod(self.pitch - self.width + 1, config.pixels)
         fields = {
             "magic": PROGRAM_MAGIC,
@@ -135,7 +136,7 @@ class Program:
             "output_plane": self.plane,
             "output_count": self.count,
             "output_blocks": self.output_blocks,
-            "image_words": 9 + (len(instructions) + len(weights) + len(parameters)) // 8,
+            "image_words": HEADER.word_count + 1 + sections // 8,
             "source_words": self.source_words,
         }
         body = HEADER.pack_bytes(fields | self.header) + instructions + weights + parameters

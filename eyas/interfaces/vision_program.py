@@ -2,7 +2,7 @@
 
 Program image (little-endian 64-bit words)::
 
-    header             8 words      HEADER
+    header             16 words     HEADER
     instructions       header.instruction_words
     weights            header.weight_rows rows; a row is output_channels words of activation width,
                        beats_per_word 64-bit words each (a narrower word sits in the low bits)
@@ -12,6 +12,12 @@ Program image (little-endian 64-bit words)::
 The picture is dense NHWC int8 (one picture, no padding), ``input_height · input_width ·
 input_channels`` bytes, starting on an 8-byte boundary; bytes after it up to the next boundary are
 read and ignored.
+
+A program may want *patches* (``patch_kernel_rows`` is not 0): the picture is dense all the same, but
+each pixel of the input map is the window of the picture under a kernel, bytes in the order row,
+column, channel, up to the next multiple of 8; taps outside the picture, and the bytes behind the
+window's last, are the zero point.  The ``input_`` fields describe that map.  A first layer with few
+channels is then a 1 × 1 convolution that wastes no multipliers.
 
 The output is, block after block, ``output_count`` words of activation width in linear order
 (:mod:`eyas.interfaces.vision_isa`), each ``beats_per_word`` 64-bit words (a narrower word sits in
@@ -29,6 +35,8 @@ __all__ = [
     "DESCRIPTOR_MAGIC",
     "DESCRIPTOR_VERSION",
     "HEADER",
+    "PATCH_LINE_BYTES",
+    "PATCH_MARGIN",
     "PROGRAM_MAGIC",
     "PROGRAM_VERSION",
     "RESULT",
@@ -40,8 +48,12 @@ __all__ = [
 
 PROGRAM_MAGIC = 0x56415945
 """``EYAV`` in the first four bytes of a program image."""
-PROGRAM_VERSION = 1
+PROGRAM_VERSION = 2
 """Version of the image and of the instruction set; raised at any incompatible change."""
+PATCH_LINE_BYTES = 8192
+"""Bytes of the line buffer from which patches are cut."""
+PATCH_MARGIN = 64
+"""Bytes of it beyond the kernel's rows that have to be left for what is under way."""
 DESCRIPTOR_MAGIC = 0x4A45
 """``EJ``"""
 DESCRIPTOR_VERSION = 1
@@ -100,7 +112,7 @@ class ErrorCode(enum.IntEnum):
 
 HEADER = Record(
     "program header",
-    512,
+    1024,
     (
         Field("magic", 32, "PROGRAM_MAGIC"),
         Field("version", 16, "PROGRAM_VERSION"),
@@ -114,9 +126,9 @@ HEADER = Record(
         Field("layers", 16, "number of layers"),
         Field("input_base", 16, "word of the input map's first plane", offset=192),
         Field("input_plane", 16, "words from one input plane to the next"),
-        Field("input_height", 12, "rows of the picture"),
-        Field("input_width", 12, "columns of the picture", offset=240),
-        Field("input_channels_count", 12, "channels of the picture", offset=256),
+        Field("input_height", 12, "rows of the input map"),
+        Field("input_width", 12, "columns of the input map", offset=240),
+        Field("input_channels_count", 12, "channels of the input map", offset=256),
         Field("input_blocks", 8, "planes of the input map"),
         Field("input_skip_q", 16, "distance from a row's last pixel to the next row's first, q"),
         Field("input_skip_r", 4, "the same, r"),
@@ -126,8 +138,17 @@ HEADER = Record(
         Field("output_blocks", 8, "planes of the output map"),
         Field("image_words", 32, "64-bit words of the whole image, trailer included", offset=384),
         Field("source_words", 32, "64-bit words of one picture, rounded up"),
+        Field("patch_kernel_rows", 4, "patches: rows of the kernel; 0: no patches", offset=512),
+        Field("patch_run_bytes", 7, "patches: kernel columns · channels"),
+        Field("patch_pixel_step", 6, "patches: horizontal stride · channels", offset=528),
+        Field("patch_row_bytes", 16, "patches: picture columns · channels", offset=544),
+        Field("patch_row_step", 18, "patches: vertical stride · row bytes", offset=576),
+        Field("patch_start_byte", 8, "patches: −padding on the left · channels", True, offset=608),
+        Field("patch_zero_point", 8, "patches: value of a tap outside the picture", True),
+        Field("patch_start", 20, "patches: −padding at the top · row bytes", True, offset=640),
+        Field("patch_picture_bytes", 24, "patches: bytes of the picture", offset=672),
     ),
-    "The first eight words of a program image. Word 7 is reserved for the confidence gate's tables.",
+    "The first sixteen words of a program image. Word 7 is reserved for the confidence gate's tables.",
 )
 
 DESCRIPTOR = Record(

@@ -1,12 +1,12 @@
 """What the stages of the front end pass to each other."""
 
-from amaranth.hdl import Mux
+from amaranth.hdl import Mux, Shape
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_program import ErrorCode
+from eyas.interfaces.vision_program import HEADER, ErrorCode
 from hdl.bus.axi import Response
 from hdl.bus.burst_reader import answer_layout, beat_layout
 from hdl.bus.burst_splitter import request_layout
@@ -23,13 +23,14 @@ __all__ = [
     "input_map_layout",
     "job_layout",
     "output_map_layout",
+    "patch_layout",
     "plane_capacity",
     "report_layout",
     "slot_layout",
 ]
 
 RECORD_BEATS = 8
-"""Beats of a descriptor, of an image's header and of a result record."""
+"""Beats of a descriptor and of a result record."""
 
 _BUS_REQUEST = request_layout(32, 24)
 
@@ -102,6 +103,21 @@ def input_map_layout(config: VisionConfig) -> data.StructLayout:
     )
 
 
+def _patch_layout() -> data.StructLayout:
+    prefix = "patch_"
+    return data.StructLayout(
+        {
+            field.name.removeprefix(prefix): Shape(field.width, field.signed)
+            for field in HEADER.fields
+            if field.name.startswith(prefix)
+        }
+    )
+
+
+patch_layout = _patch_layout()
+"""How patches are cut out of a picture: the header's fields ``patch_…`` without that prefix."""
+
+
 def output_map_layout(config: VisionConfig) -> data.StructLayout:
     """Where the words of a map lie: ``count`` of each of ``blocks`` planes."""
     return data.StructLayout(
@@ -122,6 +138,7 @@ def slot_layout(config: VisionConfig) -> data.StructLayout:
             "weight_base": ceil_log2(config.weight_rows),
             "parameter_base": ceil_log2(config.parameter_rows),
             "input": input_map_layout(config),
+            "patches": patch_layout,
             "output": output_map_layout(config),
             "source_words": ceil_log2(config.activation_bytes // 8 + 1),
         }

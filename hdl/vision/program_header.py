@@ -8,7 +8,7 @@ from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import PARAMETER
 from eyas.interfaces.vision_program import HEADER, PROGRAM_MAGIC, PROGRAM_VERSION, ErrorCode
 from hdl.bus.layout import record_layout
-from hdl.vision.jobs import RECORD_BEATS, plane_capacity, slot_layout
+from hdl.vision.jobs import patch_layout, plane_capacity, slot_layout
 
 __all__ = ["HeaderCheck", "load_layout"]
 
@@ -116,7 +116,7 @@ class HeaderCheck(wiring.Component):
             other_words.eq(
                 _times(header.parameter_rows, config.requantize_channels * PARAMETER_WORDS)
                 + header.instruction_words
-                + RECORD_BEATS
+                + HEADER.word_count
                 + TRAILER_WORDS
             ),
             image_words.eq(weight_words + other_words),
@@ -162,5 +162,7 @@ class HeaderCheck(wiring.Component):
             entry.output.blocks.eq(header.output_blocks),
             entry.source_words.eq(header.source_words),
         ]
+        for name in patch_layout.members:
+            m.d.comb += entry.patches[name].eq(header[f"patch_{name}"])
 
         return m

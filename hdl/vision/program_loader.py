@@ -9,11 +9,13 @@ from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_program import HEADER, ErrorCode
 from hdl.bus.layout import record_layout
 from hdl.vision.interfaces import InstructionWritePort, ParameterWritePort, WeightWritePort
-from hdl.vision.jobs import RECORD_BEATS, ReadPort, bus_error, slot_layout
+from hdl.vision.jobs import ReadPort, bus_error, slot_layout
 from hdl.vision.program_header import HeaderCheck, load_layout
 from hdl.vision.program_sections import SectionWriter
 
 __all__ = ["ProgramLoader", "loaded_layout"]
+
+HEADER_BEATS = HEADER.word_count
 
 
 def loaded_layout(config: VisionConfig) -> data.StructLayout:
@@ -68,8 +70,8 @@ class ProgramLoader(wiring.Component):
         bus = self.bus
 
         job = Signal(load_layout, reset_less=True)
-        words = Array(Signal(64, name=f"word{i}", reset_less=True) for i in range(RECORD_BEATS))
-        index = Signal(range(RECORD_BEATS))
+        words = Array(Signal(64, name=f"word{i}", reset_less=True) for i in range(HEADER_BEATS))
+        index = Signal(range(HEADER_BEATS))
         header = Signal(record_layout(HEADER))
         code = Signal(8)
         wait = Signal(range(8))
@@ -116,7 +118,7 @@ class ProgramLoader(wiring.Component):
                 m.d.comb += [
                     bus.request.valid.eq(1),
                     bus.request.p.address.eq(job.source),
-                    bus.request.p.beats.eq(RECORD_BEATS),
+                    bus.request.p.beats.eq(HEADER_BEATS),
                 ]
                 m.d.sync += in_image.eq(0)
                 with m.If(bus.request.ready):
@@ -142,8 +144,8 @@ class ProgramLoader(wiring.Component):
                 # The sections part is idle, and takes its start with the request.
                 m.d.comb += [
                     bus.request.valid.eq(1),
-                    bus.request.p.address.eq(job.source + 8 * RECORD_BEATS),
-                    bus.request.p.beats.eq(header.image_words - RECORD_BEATS),
+                    bus.request.p.address.eq(job.source + 8 * HEADER_BEATS),
+                    bus.request.p.beats.eq(header.image_words - HEADER_BEATS),
                     sections.start.valid.eq(bus.request.ready),
                 ]
                 m.d.sync += in_image.eq(1)
