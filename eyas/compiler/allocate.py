@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eyas.compiler.errors import CompileError
 from eyas.compiler.maps import MapLayout
+from eyas.compiler.steps import Step
 from eyas.interfaces.configs import VisionConfig
-from models.vision.graph import Graph
 
 __all__ = ["Allocation", "allocate"]
 
@@ -22,7 +22,7 @@ class Allocation:
     maps : dict of str to MapLayout
         Each tensor's place.
     release : int or None
-        Index of the node after which nothing touches the picture's region any more; None when the
+        Index of the step after which nothing touches the picture's region any more; None when the
         output itself stands there.
     peak_words : int
         Words of each bank in use at most.
@@ -33,52 +33,85 @@ class Allocation:
     peak_words: int
 
 
-def allocate(graph: Graph, layouts: Mapping[str, MapLayout], config: VisionConfig) -> Allocation:
+def allocate(
+    steps: Sequence[Step],
+    layouts: Mapping[str, MapLayout],
+    picture: str,
+    output: str,
+    config: VisionConfig,
+) -> Allocation:
     """Give every map a base so that no two maps that live at once overlap.
 
     Tried first with a region for the picture that nothing else uses: the next picture can then come
     in as soon as the first layer has run.  Where that does not fit, the region is shared.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        The layers in their order.
+    layouts : dict of str to MapLayout
+        Every map, without its base.
+    picture, output : str
+        Tensors that are there before the first layer, and behind the last.
 
     Raises
     ------
     CompileError
         When the maps of some layer do not fit; the message names it, with the figures.
     """
-    lives = _lives(graph)
+    lives = _lives(steps, picture, output)
     for alone in (True, False):
         wanted = dict(lives)
         if alone:
-            wanted[graph.input] = (-1, len(graph.nodes))
+            wanted[picture] = (-1, len(steps))
         bases = _place(layouts, wanted, config.bank_words)
         if bases is not None:
             break
     else:
-        raise CompileError(_does_not_fit(graph, layouts, lives, config))
+        raise CompileError(_does_not_fit(steps, layouts, lives, config))
     maps = {name: replace(layouts[name], base=base) for name, base in bases.items()}
     return Allocation(
         maps=maps,
-        release=_release(graph, maps),
+        release=_release(steps, maps, picture, output),
         peak_words=max(item.base + item.words for item in maps.values()),
     )
 
 
-def _lives(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Each tensor's first and last node; the picture is there before node 0."""
-    lives = {graph.input: (-1, -1)}
-    for index, node in enumerate(graph.nodes):
-        lives[node.output] = (index, index)
-        for name in node.inputs:
-            lives[name] = (lives[name][0], index)
-    lives[graph.output] = (lives[graph.output][0], len(graph.nodes))
+def _lives(steps: Sequence[Step], picture: str, output: str) -> dict[str, tuple[int, int]]:
+    """Each tensor's first and last step; the picture is there before step 0."""
+    lives = {picture: (-1, -1)}
+    for index, step in enumerate(steps):
+        for name in (*step.inputs, step.output):
+            lives[name] = (lives.get(name, (index, index))[0], index)
+    lives[output] = (lives[output][0], len(steps))
     return lives
 
 
 def _place(
     layouts: Mapping[str, MapLayout], lives: Mapping[str, tuple[int, int]], capacity: int
 ) -> dict[str, int] | None:
-    """First fit, the largest first; None when one does not fit."""
+    """First fit in one of a few orders; None when none of them fits."""
+    orders: tuple[Callable[[str], tuple[int, ...]], ...] = (
+        lambda name: (-layouts[name].words, *lives[name]),
+        lambda name: (*lives[name], -layouts[name].words),
+        lambda name: (lives[name][0] - lives[name][1], -layouts[name].words, *lives[name]),
+    )
+    for order in orders:
+        bases = _first_fit(sorted(lives, key=order), layouts, lives, capacity)
+        if bases is not None:
+            return bases
+    return None
+
+
+def _first_fit(
+    names: Sequence[str],
+    layouts: Mapping[str, MapLayout],
+    lives: Mapping[str, tuple[int, int]],
+    capacity: int,
+) -> dict[str, int] | None:
+    """Each map as low as those before it leave room; None when one does not fit."""
     bases: dict[str, int] = {}
-    for name in sorted(lives, key=lambda item: (-layouts[item].words, lives[item])):
+    for name in names:
         first, last = lives[name]
         neighbours = sorted(
             (base, base + layouts[other].words)
@@ -96,24 +129,26 @@ def _place(
     return bases
 
 
-def _release(graph: Graph, maps: Mapping[str, MapLayout]) -> int | None:
-    picture = maps[graph.input]
+def _release(
+    steps: Sequence[Step], maps: Mapping[str, MapLayout], picture: str, output: str
+) -> int | None:
+    region = maps[picture]
     touching = {
         name
         for name, item in maps.items()
-        if item.base < picture.base + picture.words and picture.base < item.base + item.words
+        if item.base < region.base + region.words and region.base < item.base + item.words
     }
-    if graph.output in touching:
+    if output in touching:
         return None
     return max(
         index
-        for index, node in enumerate(graph.nodes)
-        if touching.intersection((*node.inputs, node.output))
+        for index, step in enumerate(steps)
+        if touching.intersection((*step.inputs, step.output))
     )
 
 
 def _does_not_fit(
-    graph: Graph,
+    steps: Sequence[Step],
     layouts: Mapping[str, MapLayout],
     lives: Mapping[str, tuple[int, int]],
     config: VisionConfig,
@@ -123,13 +158,13 @@ def _does_not_fit(
             layouts[name].words for name, (first, last) in lives.items() if first <= index <= last
         )
 
-    worst = max(range(len(graph.nodes)), key=words_at)
+    worst = max(range(len(steps)), key=words_at)
     per_word = config.pixels * config.input_channels
     return (
-        f"The maps that live at layer {graph.nodes[worst].name!r} need "
+        f"The maps that live at layer {steps[worst].name!r} need "
         f"{_kib(words_at(worst) * per_word)} of activation memory, the engine has "
         f"{_kib(config.activation_bytes)}"
-        + ("" if words_at(worst) > config.bank_words else ", and no arrangement of them fits")
+        + ("" if words_at(worst) > config.bank_words else ", and no arrangement of them was found")
     )
 
 

@@ -15,6 +15,9 @@ from eyas.interfaces.vision_program import HEADER, PROGRAM_MAGIC, PROGRAM_VERSIO
 
 __all__ = ["emit"]
 
+MAX_LAYERS = 256
+"""Layer numbers are eight bits wide."""
+
 
 def emit(layers: list[Layer], picture: MapLayout, output: MapLayout, config: VisionConfig) -> bytes:
     """The program image of ``layers``.
@@ -24,27 +27,22 @@ def emit(layers: list[Layer], picture: MapLayout, output: MapLayout, config: Vis
     CompileError
         When weights, parameters or instructions do not fit; with figures.
     """
+    _check_sizes(layers, config)
     instructions = b""
     weight_row = parameter_row = 0
     for layer in layers:
         instructions += INSTRUCTION.pack_bytes(
             layer.fields, weight_base=weight_row, parameter_base=parameter_row
         )
-        weight_row += len(layer.weights)
-        parameter_row += len(layer.parameters)
-        _check_rows(layers, weight_row, parameter_row, config)
+        weight_row += len(layer.step.weights)
+        parameter_row += len(layer.step.parameters)
     instructions += INSTRUCTION.pack_bytes(op=Op.END, layer=len(layers) - 1)
-    if len(instructions) // 8 > config.instruction_words:
-        raise CompileError(
-            f"The network has {len(layers)} layers, the engine's instruction memory holds "
-            f"{config.instruction_words // INSTRUCTION.word_count - 1}"
-        )
 
     weights = b"".join(_weight_bytes(layer, config) for layer in layers)
     parameters = b"".join(
         PARAMETER.pack_bytes(vars(channel))
         for layer in layers
-        for row in layer.parameters
+        for row in layer.step.parameters
         for channel in row
     )
     # From a row's last pixel to the next row's first.
@@ -80,27 +78,47 @@ def emit(layers: list[Layer], picture: MapLayout, output: MapLayout, config: Vis
     return image + zlib.crc32(image).to_bytes(8, "little")
 
 
-def _check_rows(
-    layers: list[Layer], weight_row: int, parameter_row: int, config: VisionConfig
-) -> None:
-    if weight_row > config.weight_rows:
-        row_bytes = config.output_channels * config.input_channels
-        total = sum(len(layer.weights) for layer in layers)
+def _check_sizes(layers: list[Layer], config: VisionConfig) -> None:
+    """CompileError when a memory is too small; it names the layer that is too much."""
+    most = min(MAX_LAYERS, config.instruction_words // INSTRUCTION.word_count - 1)
+    if len(layers) > most:
         raise CompileError(
-            f"The network needs {total * row_bytes / 1024:.0f} KiB of weights ({total} rows), the "
-            f"engine has {config.weight_bytes / 1024:.0f} KiB ({config.weight_rows} rows)"
+            f"The network has {len(layers)} layers, the engine takes {most} "
+            f"({config.instruction_words} words of instructions, {INSTRUCTION.word_count} a layer)"
         )
-    if parameter_row > config.parameter_rows:
-        total = sum(len(layer.parameters) for layer in layers)
-        raise CompileError(
-            f"The network needs {total} rows of requantisation parameters, the engine has "
-            f"{config.parameter_rows}"
-        )
+    row_bytes = config.output_channels * config.input_channels
+    _check_rows(
+        [(layer.step.name, len(layer.step.weights)) for layer in layers],
+        config.weight_rows,
+        "weights",
+        row_bytes / 1024,
+    )
+    parameter_bytes = config.requantize_channels * PARAMETER.width // 8
+    _check_rows(
+        [(layer.step.name, len(layer.step.parameters)) for layer in layers],
+        config.parameter_rows,
+        "requantisation parameters",
+        parameter_bytes / 1024,
+    )
+
+
+def _check_rows(sizes: list[tuple[str, int]], limit: int, what: str, row_kib: float) -> None:
+    """CompileError when the rows of all layers together are more than ``limit``."""
+    used = 0
+    for name, rows in sizes:
+        if used + rows > limit:
+            total = sum(count for _, count in sizes)
+            raise CompileError(
+                f"The network needs {total * row_kib:.1f} KiB of {what} ({total} rows), the engine "
+                f"has {limit * row_kib:.1f} KiB ({limit} rows): layer {name!r} needs {rows} rows "
+                f"where {limit - used} are left"
+            )
+        used += rows
 
 
 def _weight_bytes(layer: Layer, config: VisionConfig) -> bytes:
     """Each word on its own 64-bit words; a narrower one in the low bits."""
-    words = layer.weights.reshape(-1, config.input_channels)
+    words = layer.step.weights.reshape(-1, config.input_channels)
     size = 8 * config.beats_per_word
     if config.input_channels < size:
         words = np.pad(words, ((0, 0), (0, size - config.input_channels)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eyas.interfaces.configs import VisionConfig
 from models.vision.graph import Tensor
 
-__all__ = ["MapLayout", "Window", "choose_layout"]
+__all__ = ["MapLayout", "Window", "layout_of"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,15 @@ class Window:
     tiles: int
     group_cycles: int
 
+    def group_pixels(self, pixels: int) -> int:
+        """Output pixels a group: one where neighbours would stand in the same bank."""
+        return 1 if self.stride_x % pixels == 0 else pixels
+
     def runs_on(self, pitch: int, pixels: int) -> bool:
         """Whether groups can run on across row ends without two lanes meeting in a bank."""
         return (
-            self.out_width >= pixels
+            self.group_pixels(pixels) == pixels
+            and self.out_width >= pixels
             and (self.stride_y * pitch - self.stride_x * self.out_width) % pixels == 0
         )
 
@@ -43,7 +47,7 @@ class Window:
         """Groups of output pixels with this pitch of the input map."""
         if self.runs_on(pitch, pixels):
             return -(-self.out_height * self.out_width // pixels)
-        return self.out_height * -(-self.out_width // pixels)
+        return self.out_height * -(-self.out_width // self.group_pixels(pixels))
 
 
 @dataclass(frozen=True)
@@ -94,32 +98,14 @@ class MapLayout:
         }
 
 
-def choose_layout(tensor: Tensor, readers: Iterable[Window], config: VisionConfig) -> MapLayout:
-    """The layout that costs the layers that read the map the fewest cycles.
-
-    The pitch decides: consecutive output pixels of a layer read different banks across a row's end
-    when ``stride_y · pitch ≡ stride_x · out_width`` modulo the number of banks.  A reader whose
-    rule is broken stops its groups at row ends.
-    """
+def layout_of(tensor: Tensor, pitch: int, config: VisionConfig) -> MapLayout:
+    """The map of ``tensor`` with this pitch; where it stands is left open."""
     height, width, channels = tensor.shape
-    readers = tuple(readers)
-
-    def cost(pitch: int) -> tuple[int, int]:
-        return (
-            sum(
-                reader.tiles * reader.groups(pitch, config.pixels) * reader.group_cycles
-                for reader in readers
-            ),
-            pitch,
-        )
-
-    pitch = min(range(width, width + config.pixels), key=cost)
-    positions = (height - 1) * pitch + width
     return MapLayout(
         height=height,
         width=width,
         channels=channels,
         pitch=pitch,
         blocks=-(-channels // config.input_channels),
-        plane=-(-positions // config.pixels),
+        plane=-(-((height - 1) * pitch + width) // config.pixels),
     )

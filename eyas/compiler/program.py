@@ -7,16 +7,14 @@ from typing import Any
 from eyas.compiler.allocate import allocate
 from eyas.compiler.cycles import layer_cycles
 from eyas.compiler.emit import emit
-from eyas.compiler.errors import CompileError
-from eyas.compiler.lower import lower, shape_of
-from eyas.compiler.maps import choose_layout
+from eyas.compiler.layouts import best, choose_layouts
+from eyas.compiler.lower import lower
+from eyas.compiler.plan import plan
 from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
 from eyas.interfaces.program_file import Program
 from models.vision.graph import Graph, Tensor
 
 __all__ = ["compile_graph"]
-
-MAX_LAYERS = 256
 
 
 def compile_graph(
@@ -38,25 +36,13 @@ def compile_graph(
     CompileError
         When the network does not fit the engine: one sentence, with figures.
     """
-    if len(graph.nodes) > MAX_LAYERS:
-        raise CompileError(
-            f"The network has {len(graph.nodes)} layers, the engine takes {MAX_LAYERS}"
-        )
-    shapes = [shape_of(graph, node, config) for node in graph.nodes]
-    windows = {
-        node.name: shape.window(*graph.tensors[node.output].shape[:2])
-        for node, shape in zip(graph.nodes, shapes, strict=True)
-    }
-    layouts = {
-        tensor.name: choose_layout(
-            tensor,
-            [windows[node.name] for node in graph.nodes if tensor.name in node.inputs],
-            config,
-        )
-        for tensor in graph.tensors.values()
-    }
-    allocation = allocate(graph, layouts, config)
-    layers = lower(graph, shapes, allocation, config)
+    choices = plan(graph, config)
+    names = {name for choice in choices for name in (*choice[0].inputs, choice[0].output)}
+    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in names}
+    layouts = choose_layouts(choices, tensors, config)
+    steps = [best(choice, layouts[choice[0].inputs[0]].pitch, config) for choice in choices]
+    allocation = allocate(steps, layouts, graph.input, graph.output, config)
+    layers = lower(steps, allocation, config)
     picture, output = allocation.maps[graph.input], allocation.maps[graph.output]
     image = emit(layers, picture, output, config)
     manifest: dict[str, Any] = {
@@ -70,18 +56,18 @@ def compile_graph(
         "labels": list(graph.labels),
         "layers": [
             {
-                "name": layer.name,
-                "op": layer.op,
-                "macs": layer.macs,
+                "name": layer.step.name,
+                "op": layer.step.op,
+                "macs": layer.step.macs,
                 "cycles": layer_cycles(layer, config),
-                "tensor": layer.output,
-                "map": allocation.maps[layer.output].as_dict(),
+                "tensor": layer.step.output if layer.step.completes else None,
+                "map": allocation.maps[layer.step.output].as_dict(),
             }
             for layer in layers
         ],
         "sizes": {
-            "weight_rows": sum(len(layer.weights) for layer in layers),
-            "parameter_rows": sum(len(layer.parameters) for layer in layers),
+            "weight_rows": sum(len(step.weights) for step in steps),
+            "parameter_rows": sum(len(step.parameters) for step in steps),
             "bank_words": allocation.peak_words,
         },
     }
