@@ -130,7 +130,7 @@ class PassGenerator(wiring.Component):
         map_next = Signal.like(map_tile, reset_less=True)
         map_origin = Signal.like(map_tile)
         m.d.sync += [
-            weight_next.eq(weight_tile + layer.passes),
+            weight_next.eq(weight_tile + layer.weight_step),
             map_next.eq(map_tile + layer.in_tile_step),
         ]
         with m.If(self.start):

@@ -20,8 +20,9 @@ class PixelReader(wiring.Component):
     """Reads one word for each pixel lane a cycle, each from another bank.
 
     A lane's word is at the lane's position (:class:`~hdl.vision.walker.PixelWalker`) plus the
-    pass's distance.  The compiler sees to it that the lanes' positions fall into different banks.
-    A tap outside the map gives ``in_zero_point`` in every channel.
+    pass's distance.  The compiler sees to it that the positions of the lanes that count fall into
+    different banks; where two meet, the lower lane reads.  A tap outside the map gives
+    ``in_zero_point`` in every channel.
 
     Latency: ``latency`` cycles from ``issue`` to ``words``.  Throughput: one pass a cycle, no
     back-pressure.  Stages: address | bank | memory | its output register | rotate and pad.
@@ -75,16 +76,18 @@ class PixelReader(wiring.Component):
             walker.step.eq(self.step),
             walker.walk.start_q.eq(layer.start_q),
             walker.walk.start_r.eq(layer.start_r),
-            walker.walk.stride.eq(layer.stride_x),
+            walker.walk.lane_q.eq(layer.lane_q),
+            walker.walk.lane_r.eq(layer.lane_r),
+            walker.walk.step_q.eq(layer.step_q),
+            walker.walk.step_r.eq(layer.step_r),
             walker.walk.wrap_q.eq(layer.wrap_q),
             walker.walk.wrap_r.eq(layer.wrap_r),
-            walker.walk.width.eq(layer.out_width),
+            walker.walk.group_pixels.eq(layer.group_pixels),
             walker.walk.wrap_x.eq(layer.out_wrap_x),
+            walker.walk.row_width.eq(layer.row_width),
             walker.walk.row_mode.eq(layer.row_mode),
         ]
 
-        stride_x = Signal(signed(POSITION_BITS))
-        m.d.comb += stride_x.eq(config.pixels * layer.stride_x)
         s1_address = []
         s1_bank = []
         s2_bank = []
@@ -95,13 +98,13 @@ class PixelReader(wiring.Component):
             first_x = Signal(signed(POSITION_BITS), name=f"first_x{number}", reset_less=True)
             with m.If(self.restart):
                 m.d.sync += [
-                    first_y.eq(layer.start_y),
-                    first_x.eq(layer.start_x + number * layer.stride_x),
+                    first_y.eq(layer.start_y + number * layer.lane_y),
+                    first_x.eq(layer.start_x + number * layer.lane_x),
                 ]
             with m.Elif(self.step):
                 m.d.sync += [
                     first_y.eq(first_y + Mux(lane.wraps, layer.stride_y, 0)),
-                    first_x.eq(first_x + Mux(lane.wraps, layer.wrap_x, stride_x)),
+                    first_x.eq(first_x + Mux(lane.wraps, layer.wrap_x, layer.step_x)),
                 ]
 
             # Stage 1: where this pass's word is; which tap it is.
@@ -130,8 +133,8 @@ class PixelReader(wiring.Component):
             ]
             s2_inside.append(inside_y & inside_x)
 
-        # Stage 2: each bank takes the address of the lane that reads it. (Lanes never share one;
-        # the last lane stands for "none of the others".)
+        # Stage 2: each bank takes the address of the lowest lane that reads it. (The last lane
+        # stands for "none of the others".)
         for bank in range(config.pixels):
             chosen = s1_address[-1]
             for number in reversed(range(config.pixels - 1)):

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.configs import VisionConfig
+from hdl.vision.arithmetic_rtl import add_with_carry
 from hdl.vision.linear import address_bits, bank_bits, split
 
 __all__ = ["POSITION_BITS", "PixelWalker", "lane_layout", "walk_layout"]
@@ -20,30 +21,32 @@ def walk_layout(config: VisionConfig) -> data.StructLayout:
 
     ``start_q``, ``start_r``
         Linear position of lane 0 at the first group.
-    ``stride``
-        Linear distance between the positions of neighbouring lanes.
+    ``lane_q``, ``lane_r``
+        Distance from a lane to the next.
+    ``step_q``, ``step_r``
+        Distance a lane moves from a group to the next in its row.
     ``wrap_q``, ``wrap_r``
-        Distance a lane moves from a group to the next when it wraps; else it moves
-        ``stride`` words, which is ``stride`` pixels for each lane.
-    ``width``, ``wrap_x``
-        Columns of the output map, and the change of a lane's output column when it wraps (else the
-        number of lanes).
+        Distance it moves where that one is in another row.
+    ``group_pixels``, ``wrap_x``
+        Change of a lane's output column in its row, and where it wraps.
+    ``row_width``
+        A lane wraps where its next column would be this or beyond; 0: always.
     ``row_mode``
         All lanes wrap together, when lane 0 does.
     """
-    address = address_bits(config)
+    pair = {"q": address_bits(config), "r": bank_bits(config)}
     return data.StructLayout(
-        {
-            "start_q": address,
-            "start_r": bank_bits(config),
-            "stride": 4,
-            "wrap_q": address,
-            "wrap_r": bank_bits(config),
-            "width": 12,
+        {f"{name}_{part}": width for name in _PAIRS for part, width in pair.items()}
+        | {
+            "group_pixels": 4,
             "wrap_x": signed(POSITION_BITS),
+            "row_width": 12,
             "row_mode": 1,
         }
     )
+
+
+_PAIRS = ("start", "lane", "step", "wrap")
 
 
 def lane_layout(config: VisionConfig) -> data.StructLayout:
@@ -97,41 +100,55 @@ class PixelWalker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        config = self.config
         walk = self.walk
-        lane_count = self.config.pixels
         moved = Signal()
-        m.d.sync += moved.eq(self.restart | self.step)
-        at_row_end = [
-            Signal(name=f"at_row_end{number}", reset_less=True) for number in range(lane_count)
+        # Columns from which a lane wraps. The layer is there a cycle before the first comparison.
+        limit = Signal(signed(POSITION_BITS), reset_less=True)
+        always = Signal(reset_less=True)
+        m.d.sync += [
+            moved.eq(self.restart | self.step),
+            limit.eq(walk.row_width - walk.group_pixels),
+            always.eq(walk.row_width == 0),
         ]
-        advances = [Mux(walk.row_mode, at_row_end[0], own) for own in at_row_end]
+        at_row_end = [
+            Signal(name=f"at_row_end{number}", reset_less=True) for number in range(config.pixels)
+        ]
         for number, lane in enumerate(self.lanes):
             # Registers of a datapath: restart defines them.
             q = Signal.like(lane.q, name=f"q{number}", reset_less=True)
             r = Signal.like(lane.r, name=f"r{number}", reset_less=True)
             x = Signal.like(lane.x, name=f"x{number}", reset_less=True)
-            wrap = advances[number]
+            wrap = Mux(walk.row_mode, at_row_end[0], at_row_end[number])
             m.d.comb += [lane.q.eq(q), lane.r.eq(r), lane.x.eq(x), lane.wraps.eq(wrap)]
 
-            start_q, start_r = split(
+            start_carry, start_r = split(
                 m,
-                self.config,
+                config,
                 f"start{number}",
-                walk.start_r + number * walk.stride,
-                15 * number + lane_count,
+                walk.start_r + number * walk.lane_r,
+                config.pixels * (number + 1),
             )
-            wrap_carry, wrap_r = split(
-                m, self.config, f"wrap{number}", r + walk.wrap_r, 2 * lane_count
+            move_carry, move_r = split(
+                m,
+                config,
+                f"move{number}",
+                r + Mux(wrap, walk.wrap_r, walk.step_r),
+                2 * config.pixels,
             )
             with m.If(self.restart):
-                m.d.sync += [q.eq(walk.start_q + start_q), r.eq(start_r), x.eq(number)]
-            with m.Elif(self.step):
                 m.d.sync += [
-                    q.eq(q + Mux(wrap, walk.wrap_q, walk.stride) + (wrap & wrap_carry)),
-                    x.eq(x + Mux(wrap, walk.wrap_x, lane_count)),
+                    q.eq(walk.start_q + number * walk.lane_q + start_carry),
+                    r.eq(start_r),
+                    x.eq(number),
                 ]
-                with m.If(wrap):
-                    m.d.sync += r.eq(wrap_r)
+            with m.Elif(self.step):
+                distance = Mux(wrap, walk.wrap_q, walk.step_q)
+                m.d.sync += [
+                    q.eq(add_with_carry(q, distance, move_carry, len(q))),
+                    r.eq(move_r),
+                    x.eq(x + Mux(wrap, walk.wrap_x, walk.group_pixels)),
+                ]
             with m.If(moved):
-                m.d.sync += at_row_end[number].eq(x + lane_count >= walk.width)
+                m.d.sync += at_row_end[number].eq(always | (x >= limit))
         return m

@@ -20,7 +20,8 @@ class WriteBack(wiring.Component):
     The words of one group go to different banks but where the group runs on across a row's end:
     there two can meet in one bank.  One of them then goes a cycle later, which is free: a word
     takes ``drains_per_word`` >= 2 cycles to fill.  So nothing ever waits, and ``values`` has no
-    back-pressure.  Pixels beyond the map and planes beyond ``out_blocks`` are not written.
+    back-pressure.  Pixels beyond the map or the group and planes beyond ``out_blocks`` are not
+    written.
 
     Banks without a result to write take words of the next picture from ``load``.
 
@@ -147,10 +148,14 @@ class WriteBack(wiring.Component):
             walker.step.eq(group_end & ~tile_end),
             walker.walk.start_q.eq(0),
             walker.walk.start_r.eq(0),
-            walker.walk.stride.eq(1),
+            walker.walk.lane_q.eq(1 // config.pixels),
+            walker.walk.lane_r.eq(1 % config.pixels),
+            walker.walk.step_q.eq(layer.out_step_q),
+            walker.walk.step_r.eq(layer.out_step_r),
             walker.walk.wrap_q.eq(layer.out_wrap_q),
             walker.walk.wrap_r.eq(layer.out_wrap_r),
-            walker.walk.width.eq(layer.out_width),
+            walker.walk.group_pixels.eq(layer.group_pixels),
+            walker.walk.row_width.eq(layer.out_width),
             walker.walk.wrap_x.eq(layer.out_wrap_x),
             walker.walk.row_mode.eq(layer.row_mode),
         ]
@@ -178,7 +183,7 @@ class WriteBack(wiring.Component):
             with m.If(moved):
                 m.d.sync += [
                     inside_y.eq(y < layer.out_height),
-                    inside_x.eq(lane.x < layer.out_width),
+                    inside_x.eq((lane.x < layer.out_width) & (number < layer.group_pixels)),
                 ]
             inside.append(inside_y & inside_x)
 
