@@ -1,14 +1,15 @@
 """THC's formats and limits: tables, packed indices, sums, and the encoder's word widths.
 
-Workers send b-bit indices; the aggregator looks each one up in one small table and adds the integers
-it finds; workers decode the sums.  What both sides must agree on stands here, for the models, the
-RTL and the drivers.  numpy only: a board imports this module.
+Workers send b-bit indices; the aggregator looks each one up in one small table and adds the
+integers it finds; workers decode the sums.  What both sides must agree on stands here, for the
+models, the RTL and the drivers.  numpy only: a board imports this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "MANTISSA_BITS",
     "MANTISSA_LIMIT",
     "MAX_GRANULARITY",
+    "MAX_SUM",
     "MAX_WORKERS",
     "MULTIPLICAND_BITS",
     "MULTIPLIER_BITS",
@@ -47,15 +49,17 @@ INDEX_BITS: Final = (2, 3, 4)
 LANE_BITS: Final = (8, 16)
 """Widths of an accumulator lane, chosen per job; a lane is unsigned and never carries out."""
 MAX_GRANULARITY: Final = 255
-"""Largest table entry: an entry is one byte."""
+"""Largest table entry in hardware: an entry is one byte."""
+MAX_SUM: Final = 65535
+"""Largest sum, and so the largest entry of any table: what a 16-bit lane holds."""
 MAX_WORKERS: Final = 255
 """Contributions a lane can count; the switch's worker bitmap allows 32."""
 
 PACKING: Final[dict[int, tuple[int, ...]]] = {2: (6, 4, 2, 0), 3: (4, 0), 4: (4, 0)}
 """Index bits to the shifts at which a byte holds consecutive indices, the first one highest.
 
-A 3-bit index travels in a nibble whose top bit is 0.  A last byte that is not full holds its indices
-in the high bits, zeros below.
+A 3-bit index travels in a nibble whose top bit is 0.  A last byte that is not full holds its
+indices in the high bits, zeros below.
 """
 
 # The encoder's words; models/thc/fixed_point.py says what is done with them.
@@ -103,7 +107,7 @@ NO_WORKER: Final = 0
 """Counter word 2 of the draws that all workers share; worker w's own draws have w + 1 there."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class LookupTable:
     """What an index stands for: T[z], an integer in 0…g.
 
@@ -113,7 +117,7 @@ class LookupTable:
         2^b integers, b 2 to 4: T[0] = 0, the last g, non-decreasing, symmetric
         (T[z] + T[2^b − 1 − z] = g).
     granularity : int or None
-        g, 1 to 255; ``None`` takes the last entry.
+        g, 1 to 65535 (hardware: to 255); ``None`` takes the last entry.
 
     Raises
     ------
@@ -122,15 +126,15 @@ class LookupTable:
     """
 
     entries: tuple[int, ...]
-    granularity: int = None  # type: ignore[assignment]  # an integer after construction
+    granularity: int
 
     def __init__(self, entries: Sequence[int], granularity: int | None = None) -> None:
         values = tuple(_integer("a table entry", value) for value in entries)
         if len(values) not in (4, 8, 16):
             raise ValueError(f"A table has 4, 8 or 16 entries (2 to 4 bits), not {len(values)}")
         g = values[-1] if granularity is None else _integer("granularity", granularity)
-        if not 1 <= g <= MAX_GRANULARITY:
-            raise ValueError(f"Granularity must be 1 to {MAX_GRANULARITY}, not {g}")
+        if not 1 <= g <= MAX_SUM:
+            raise ValueError(f"Granularity must be 1 to {MAX_SUM}, not {g}")
         for z, value in enumerate(values):
             if not 0 <= value <= g:
                 raise ValueError(f"Table entry {z} is {value}: entries must lie in 0 to {g}")
@@ -139,13 +143,13 @@ class LookupTable:
                 f"A table must run from 0 to its granularity {g}, "
                 f"not from {values[0]} to {values[-1]}"
             )
-        for z, (low, high) in enumerate(zip(values, values[1:])):
+        for z, (low, high) in enumerate(pairwise(values)):
             if high < low:
                 raise ValueError(
                     f"Table entry {z + 1} is {high}, less than entry {z}, {low}: "
                     f"a table must not fall"
                 )
-        for z, (value, mirror) in enumerate(zip(values, reversed(values))):
+        for z, (value, mirror) in enumerate(zip(values, reversed(values), strict=True)):
             if value + mirror != g:
                 raise ValueError(
                     f"Table entries {z} and {len(values) - 1 - z} are {value} and {mirror}: "
@@ -162,7 +166,7 @@ class LookupTable:
     @property
     def gaps(self) -> tuple[int, ...]:
         """T[z + 1] − T[z] for each z, and 0 for the last."""
-        return (*(b - a for a, b in zip(self.entries, self.entries[1:])), 0)
+        return (*(high - low for low, high in pairwise(self.entries)), 0)
 
     @property
     def intervals(self) -> tuple[int, ...]:
@@ -174,12 +178,16 @@ class LookupTable:
 
 
 def check_sums(granularity: int, workers: int, lane_bits: int) -> None:
-    """Raise ValueError unless ``workers`` contributions of 0…``granularity`` fit a lane."""
+    """Raise ValueError unless hardware can add ``workers`` contributions of 0…``granularity``."""
     workers = _integer("workers", workers)
     if lane_bits not in LANE_BITS:
         raise ValueError(f"A lane has 8 or 16 bits, not {lane_bits!r}")
     if not 1 <= workers <= MAX_WORKERS:
         raise ValueError(f"Workers must be 1 to {MAX_WORKERS}, not {workers}")
+    if not 1 <= granularity <= MAX_GRANULARITY:
+        raise ValueError(
+            f"The aggregator's tables hold entries up to {MAX_GRANULARITY}, not {granularity}"
+        )
     most = granularity * workers
     if most >> lane_bits:
         remedy = "use 16-bit lanes" if lane_bits == 8 and not most >> 16 else "use fewer workers"

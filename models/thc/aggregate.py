@@ -1,0 +1,57 @@
+"""What the aggregator computes: look packed indices up, add integers in isolated lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eyas.interfaces.thc import PACKING, LookupTable, check_sums, packed_size
+
+__all__ = ["add", "aggregate", "lookup"]
+
+
+def lookup(packed: Tensor, table: LookupTable, count: int) -> Tensor:
+    """T of the first ``count`` packed indices, along the last axis: int32."""
+    size = packed_size(count, table.bits)
+    if packed.dtype != torch.uint8 or packed.shape[-1] != size:
+        raise ValueError(
+            f"{count} indices of {table.bits} bits are {size} bytes (uint8), "
+            f"not {packed.shape[-1]} of {packed.dtype}"
+        )
+    values = _byte_table(table, packed.device)[packed.to(torch.int32)]
+    return values.flatten(-2)[..., :count]
+
+
+def add(sums: Tensor, packed: Tensor, table: LookupTable, lane_bits: int) -> Tensor:
+    """``sums`` (int32) with one more contribution.
+
+    A lane stops at its greatest value and never carries into its neighbour; in a job that
+    :func:`eyas.interfaces.thc.check_sums` lets pass it never gets there.
+    """
+    check_sums(table.granularity, 1, lane_bits)
+    total = sums + lookup(packed, table, sums.shape[-1])
+    return total.clamp_(max=(1 << lane_bits) - 1)
+
+
+def aggregate(
+    contributions: Sequence[Tensor] | Tensor, table: LookupTable, count: int, lane_bits: int = 8
+) -> Tensor:
+    """Sums (int32) of ``count`` coordinates over all workers' packed indices.
+
+    Refused with ValueError when so many contributions do not fit a lane.
+    """
+    check_sums(table.granularity, len(contributions), lane_bits)
+    total = lookup(contributions[0], table, count)
+    for packed in contributions[1:]:
+        total = total + lookup(packed, table, count)
+    return total
+
+
+def _byte_table(table: LookupTable, device: torch.device) -> Tensor:
+    """For each byte the entries of the indices in it, int32."""
+    data = torch.arange(256, device=device)
+    entries = torch.tensor(table.entries, dtype=torch.int32, device=device)
+    mask = len(table.entries) - 1
+    return torch.stack([entries[(data >> shift) & mask] for shift in PACKING[table.bits]], dim=-1)

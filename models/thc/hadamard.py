@@ -1,0 +1,82 @@
+"""The randomised Hadamard transform: signs, then Walsh–Hadamard, over blocks or a whole vector.
+
+It spreads every coordinate over its block, so that what is quantised is close to a normal
+distribution whatever the gradient's was.  Signs are drawn anew for each step, alike on all workers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.thc.generator import sign_bits
+
+__all__ = ["hadamard", "signs"]
+
+_CHUNK = 1 << 17
+"""Coordinates transformed at once: both buffers stay in a processor's cache."""
+
+
+def hadamard(x: Tensor) -> Tensor:
+    """``H·x`` along the last axis, not normalised: H·H·x is d·x.
+
+    Natural (Sylvester) order: H[j, i] = (−1)^popcount(i & j).  Adds and subtracts only, in one
+    order: the same bits on every run, and exact for integers.
+
+    Parameters
+    ----------
+    x : Tensor
+        Last axis a power of two; any dtype that adds.
+    """
+    d = x.shape[-1] if x.ndim else 0
+    if d < 1 or d & (d - 1):
+        raise ValueError(f"A Hadamard transform has a power of two of coordinates, not {d}")
+    if d == 1 or not x.numel():
+        return x.clone()
+    rows = x.reshape(-1, d)
+    parts = [_transform(part) for part in rows.split(max(1, _CHUNK // d))]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(x.shape)
+
+
+def _transform(rows: Tensor) -> Tensor:
+    """The transform of a few rows.
+
+    A coordinate's number is split in two halves, of which one and then the other leads, so that
+    every butterfly adds long stretches of memory.
+    """
+    count, d = rows.shape
+    inner = 1 << (d.bit_length() // 2)
+    outer = d // inner
+    by_inner = _butterflies(rows.view(count, outer, inner).permute(2, 0, 1).contiguous())
+    by_outer = _butterflies(by_inner.permute(2, 0, 1).contiguous())
+    return by_outer.permute(2, 0, 1).reshape(count, d)
+
+
+def _butterflies(x: Tensor) -> Tensor:
+    """The transform along the first axis; overwrites ``x``."""
+    other = torch.empty_like(x)
+    half = 1
+    while half < len(x):
+        pairs, result = x.view(-1, 2, half, x[0].numel()), other.view(-1, 2, half, x[0].numel())
+        torch.add(pairs[:, 0], pairs[:, 1], out=result[:, 0])
+        torch.sub(pairs[:, 0], pairs[:, 1], out=result[:, 1])
+        x, other = other, x
+        half *= 2
+    return x
+
+
+def signs(
+    blocks: int,
+    block: int,
+    *,
+    seed: int,
+    step: int,
+    stream: int = 0,
+    first: int = 0,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """The diagonal of ±1 of each block, (blocks, block) float32; ``first`` is a block's number."""
+    bits = sign_bits(
+        blocks * block, seed=seed, step=step, stream=stream, first=first * block, device=device
+    )
+    return bits.mul_(-2).add_(1).to(torch.float32).view(blocks, block)
