@@ -15,6 +15,7 @@ import typer
 import eyas
 from eyas.cli.compile import compile_model
 from eyas.cli.demo import demo
+from eyas.cli.fetch import fetch
 from eyas.cli.report import report
 from eyas.cli.run import run
 from eyas.cli.verilog import verilog
@@ -30,8 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Quantised networks on our own RTL, simulated cycle by cycle.
 
-Start with **eyas demo**. Then: **eyas compile** a network, **eyas run** the program on the
-simulated board, and look at the hardware with **eyas report** and **eyas verilog**.
+Start with **eyas demo**. Then: **eyas fetch** published networks, **eyas compile** one of them or
+one of yours, **eyas run** the program on the simulated board, and look at the hardware with **eyas
+report** and **eyas verilog**.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer
 is no (a check found a difference); 2 the command could not answer. EYAS_DEBUG=1 shows tracebacks.
@@ -67,6 +69,7 @@ def options(
 
 app.command()(demo)
 app.command("compile")(compile_model)
+app.command()(fetch)
 app.command()(run)
 app.command()(verilog)
 app.command()(report)

@@ -7,10 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
-__all__ = ["notes", "print_json", "progress", "results", "say", "table"]
+__all__ = ["bytes_progress", "notes", "print_json", "progress", "results", "say", "table"]
 
 results = Console(highlight=False)
 """Standard output, for the answer."""
@@ -36,6 +44,17 @@ def progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        console=notes,
+    )
+
+
+def bytes_progress() -> Progress:
+    """Progress bars that count bytes, on standard error; a context manager."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
         console=notes,
     )
 

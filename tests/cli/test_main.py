@@ -10,7 +10,7 @@ from eyas.cli.errors import CommandError, describe
 from eyas.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-COMMANDS = ("demo", "compile", "run", "verilog", "report")
+COMMANDS = ("demo", "fetch", "compile", "run", "verilog", "report")
 
 
 def eyas(*arguments: str) -> int:
