@@ -15,7 +15,10 @@ import enum
 
 from eyas.interfaces.fields import Field, Record
 
-__all__ = ["INSTRUCTION", "PARAMETER", "Op"]
+__all__ = ["DEPTHWISE_KERNEL", "INSTRUCTION", "PARAMETER", "Op"]
+
+DEPTHWISE_KERNEL = 3
+"""Rows and columns of a DEPTHWISE window; an array of fewer pixels has no such operation."""
 
 
 class Op(enum.IntEnum):
@@ -45,7 +48,9 @@ INSTRUCTION = Record(
     (
         _f("op", 4, "operation (Op)"),
         _f("row_mode", 1, "groups of pixels stop at row ends; else they run on across them"),
-        _f("release_input", 1, "when this layer ends the picture's region is free for the next one"),
+        _f(
+            "release_input", 1, "when this layer ends the picture's region is free for the next one"
+        ),
         _f("layer", 8, "layer number, for counters and errors"),
         # Reading the input map.
         _f("in_base", 16, "word of the input map's first plane, the same in each bank"),
@@ -62,23 +67,31 @@ INSTRUCTION = Record(
         _f("lane_r", 4, "the same, r"),
         _f("lane_y", 4, "the same, rows"),
         _f("lane_x", 4, "the same, columns"),
-        _f("group_pixels", 4, "output pixels a group: P, or 1 where the lanes would meet in a bank"),
+        _f(
+            "group_pixels", 4, "output pixels a group: P, or 1 where the lanes would meet in a bank"
+        ),
         _f("step_q", 16, "distance from a lane's first tap to its next group's in the row, q"),
         _f("step_r", 4, "the same, r"),
         _f("step_x", 16, "the same, columns"),
-        _f("row_width", 12, "output columns behind which a lane's input goes to the next row (0: always)"),
+        _f(
+            "row_width",
+            12,
+            "output columns behind which a lane's input goes to the next row (0: always)",
+        ),
         _f("start_q", 16, "first tap of output pixel (0, 0): −(pad_top·pitch + pad_left), q", True),
         _f("start_r", 4, "the same, r"),
         _f("start_y", 8, "row of that tap: −pad_top", True),
         _f("start_x", 8, "column of that tap: −pad_left", True),
-        _f("wrap_q", 16, "distance of a lane's first tap to its next group's at a row end, q", True),
+        _f(
+            "wrap_q", 16, "distance of a lane's first tap to its next group's at a row end, q", True
+        ),
         _f("wrap_r", 4, "the same, r"),
         _f("wrap_x", 16, "change of a lane's input column at a row end", True),
         _f("tap_x_q", 8, "distance from a tap to the next in its row, q"),
         _f("tap_x_r", 4, "the same, r"),
         _f("tap_y_q", 16, "distance from a row's last tap to the next row's first, q", True),
         _f("tap_y_r", 4, "the same, r"),
-        _f("in_tile_step", 16, "added to in_base at each new tile (0 for CONV, in_plane for pools)"),
+        _f("in_tile_step", 16, "added to in_base at each tile; 0 where tiles share their input"),
         # Weights, parameters and the loops.
         _f("weight_base", 16, "first weight row, from the program's base"),
         _f("weight_step", 16, "weight rows a tile"),
@@ -97,7 +110,12 @@ INSTRUCTION = Record(
         _f("out_width", 12, "columns of the output map"),
         _f("out_step_q", 4, "distance of a lane's output pixel to its next group's in the row, q"),
         _f("out_step_r", 4, "the same, r"),
-        _f("out_wrap_q", 16, "distance of a lane's output pixel to its next group's at a row end, q", True),
+        _f(
+            "out_wrap_q",
+            16,
+            "distance of a lane's output pixel to its next group's at a row end, q",
+            True,
+        ),
         _f("out_wrap_r", 4, "the same, r"),
         _f("out_wrap_x", 16, "change of a lane's output column at a row end", True),
         _f("out_tile_step", 16, "words from one tile's first output plane to the next tile's"),
@@ -124,11 +142,17 @@ PARAMETER = Record(
     "parameter",
     128,
     (
-        _f("bias", 32, "added to the accumulator: the layer's bias with −zero_point·Σweights", True),
+        _f(
+            "bias", 32, "added to the accumulator: the layer's bias with −zero_point·Σweights", True
+        ),
         _f("multiplier", 31, "Q31 multiplier, 2^30 to 2^31 − 1, or 0"),
         Field("shift", 5, "right shift after the multiplication, 0 to 31", offset=64),
         Field("pre_shift", 4, "left shift before the multiplication, 0 to 15", offset=69),
-        _f("rounds_once", 1, "skip the first rounding: the product is rounded once, by the right shift"),
+        _f(
+            "rounds_once",
+            1,
+            "skip the first rounding: the product is rounded once, by the right shift",
+        ),
     ),
     "How one output channel is requantised.",
 )
