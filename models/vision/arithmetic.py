@@ -13,6 +13,7 @@ from torch import Tensor
 
 __all__ = [
     "divide_rounding_away",
+    "mean_multiplier",
     "multiply_by_quantized_multiplier",
     "quantize_multiplier",
     "quantize_multipliers",
@@ -58,6 +59,17 @@ def quantize_multipliers(reals: Tensor) -> tuple[Tensor, Tensor]:
     return multipliers, shifts
 
 
+def mean_multiplier(real: float, count: int) -> tuple[int, int]:
+    """The multiplier and shift of ``real / count``, as TFLite's int8 MEAN makes them.
+
+    The quantised ``real`` is divided by ``count`` in integers and truncated, with as many bits
+    gained before as keep it below 2^31; so it may have a bit less than 31.
+    """
+    multiplier, shift = quantize_multiplier(real)
+    gained = min(count.bit_length() - 1, 31 + shift)
+    return (multiplier << gained) // count, shift - gained
+
+
 def wrap_int32(values: Tensor) -> Tensor:
     """The int64 ``values`` modulo 2^32, as int32 arithmetic leaves them."""
     return ((values - INT32_MIN) & 0xFFFF_FFFF) + INT32_MIN
@@ -89,9 +101,9 @@ def multiply_by_quantized_multiplier(values: Tensor, multiplier: Tensor, shift: 
     return rounding_divide_by_power_of_two(product, (-shift).clamp(min=0))
 
 
-def divide_rounding_away(values: Tensor, divisor: int) -> Tensor:
+def divide_rounding_away(values: Tensor, divisor: int | Tensor) -> Tensor:
     """``values / divisor`` to nearest, halves away from zero: the average of a pool's sum."""
-    half = divisor // 2
+    half = torch.as_tensor(divisor // 2)
     return torch.div(values + torch.where(values > 0, half, -half), divisor, rounding_mode="trunc")
 
 

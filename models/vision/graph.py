@@ -13,413 +13,54 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
+
+from models.vision.node import INT8_MAX, INT8_MIN, Array, GraphError, Node, Tensor, require
+from models.vision.nodes import Add, AveragePool2D, MaxPool2D, Mean, Pad, Pool2D, Requantize
+from models.vision.weighted_nodes import Conv2D, DepthwiseConv2D, FullyConnected
 
 __all__ = [
+    "Add",
     "AveragePool2D",
     "Conv2D",
+    "DepthwiseConv2D",
     "FullyConnected",
     "Graph",
     "GraphError",
     "MaxPool2D",
+    "Mean",
     "Node",
+    "Pad",
     "Pool2D",
+    "Requantize",
     "Tensor",
     "quantize",
     "quantize_input",
 ]
 
-INT8_MIN, INT8_MAX = -128, 127
-MAX_MULTIPLIER = float(1 << 30)
 FORMAT = "eyas-quantised-graph"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER_MEMBER = "graph.json"
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the same graph gives the same bytes, whenever it is saved
-
-Tensors = Mapping[str, "Tensor"]
-Array = npt.NDArray[Any]
-
-
-class GraphError(ValueError):
-    """A graph, or the file of one, is not valid; the message is one sentence."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise GraphError(message)
-
-
-def _integers(owner: str, name: str, value: Any, dtype: npt.DTypeLike, ndim: int) -> Array:
-    """A read-only copy of ``value`` as ``dtype``; GraphError when a value does not fit."""
-    array = np.asarray(value)
-    info = np.iinfo(np.dtype(dtype))
-    _require(array.dtype.kind in "iu", f"{owner}: {name} must be integers, not {array.dtype}")
-    _require(array.ndim == ndim, f"{owner}: {name} must have {ndim} dimensions, not {array.ndim}")
-    _require(
-        array.size == 0 or (int(array.min()) >= info.min and int(array.max()) <= info.max),
-        f"{owner}: {name} must fit in {info.dtype}",
-    )
-    array = array.astype(dtype)  # always a copy
-    array.flags.writeable = False
-    return array
-
-
-def _int_tuple(owner: str, name: str, value: Any, length: int, least: int) -> tuple[int, ...]:
-    try:
-        items = tuple(value)
-    except TypeError:
-        items = ()
-    _require(
-        len(items) == length
-        and all(
-            isinstance(item, (int, np.integer)) and not isinstance(item, bool) and item >= least
-            for item in items
-        ),
-        f"{owner}: {name} must be {length} integers of at least {least}, not {value!r}",
-    )
-    return tuple(int(item) for item in items)
-
-
-def _int8(owner: str, name: str, value: Any) -> int:
-    _require(
-        isinstance(value, (int, np.integer))
-        and not isinstance(value, bool)
-        and INT8_MIN <= int(value) <= INT8_MAX,
-        f"{owner}: {name} must be an integer from {INT8_MIN} to {INT8_MAX}, not {value!r}",
-    )
-    return int(value)
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An activation map of one picture.
-
-    Parameters
-    ----------
-    name : str
-        Unique in its graph.
-    shape : (int, int, int)
-        Height, width, channels; a vector is (1, 1, channels).
-    scale : float
-        Real value of one step: a positive float32 number (rounded to one here, as TFLite keeps
-        it).
-    zero_point : int
-        The int8 value that stands for 0.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    scale: float
-    zero_point: int
-
-    def __post_init__(self) -> None:
-        owner = f"Tensor {self.name!r}"
-        _require(isinstance(self.name, str) and self.name != "", "A tensor needs a name")
-        object.__setattr__(self, "shape", _int_tuple(owner, "shape", self.shape, 3, 1))
-        with np.errstate(over="ignore", under="ignore"):
-            scale = float(np.float32(self.scale))
-        _require(
-            math.isfinite(scale) and scale > 0,
-            f"{owner}: scale must be a positive finite float32, not {self.scale!r}",
-        )
-        object.__setattr__(self, "scale", scale)
-        object.__setattr__(self, "zero_point", _int8(owner, "zero_point", self.zero_point))
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return math.prod(self.shape)
-
-    def same_quantization(self, other: Tensor) -> bool:
-        """Whether equal integers stand for equal real numbers in both tensors."""
-        return self.scale == other.scale and self.zero_point == other.zero_point
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Node:
-    """One operation with one output.
-
-    A subclass adds its parameters as fields (arrays, numbers and tuples of numbers are saved as
-    they are), checks what concerns itself alone in ``__post_init__`` and what concerns its tensors
-    in :meth:`check`, and is entered in ``NODE_TYPES``.
-
-    Parameters
-    ----------
-    name : str
-        Unique in its graph.
-    input, output : str
-        Tensor names.
-    activation_min, activation_max : int
-        The output is clamped to this int8 range: the fused activation.
-    """
-
-    name: str
-    input: str
-    output: str
-    activation_min: int = INT8_MIN
-    activation_max: int = INT8_MAX
-
-    op: ClassVar[str]
-    """The operation's name in files and reports."""
-
-    def __post_init__(self) -> None:
-        _require(isinstance(self.name, str) and self.name != "", "A node needs a name")
-        low = _int8(self.label, "activation_min", self.activation_min)
-        high = _int8(self.label, "activation_max", self.activation_max)
-        _require(low <= high, f"{self.label}: activation_min {low} is above activation_max {high}")
-
-    @property
-    def label(self) -> str:
-        """How messages name the node."""
-        return f"{type(self).__name__} {self.name!r}"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors that the node reads."""
-        return (self.input,)
-
-    def check(self, tensors: Tensors) -> None:
-        """Raise GraphError when the node does not fit its tensors."""
-        raise NotImplementedError
-
-    def macs(self, tensors: Tensors) -> int:
-        """Nominal multiply-accumulates a picture, padded taps counted; 0 where none are meant."""
-        return 0
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def _check_output(self, tensors: Tensors, expected: tuple[int, ...]) -> None:
-        actual = tensors[self.output].shape
-        _require(
-            actual == expected,
-            f"{self.label}: gives shape {expected}, but tensor {self.output!r} has {actual}",
-        )
-
-
-def _set_bias_and_scales(node: Conv2D | FullyConnected) -> None:
-    """Bias and weight scales of a node whose weights are already checked."""
-    channels = len(node.weights)
-    bias = _integers(node.label, "bias", node.bias, np.int32, 1)
-    _require(
-        len(bias) == channels, f"{node.label}: {channels} output channels, but {len(bias)} biases"
-    )
-    with np.errstate(over="ignore", under="ignore"):
-        scales = np.array(node.weight_scales, dtype=np.float32)
-    _require(
-        scales.shape == (channels,),
-        f"{node.label}: weight_scales must have the shape ({channels},), not {scales.shape}",
-    )
-    _require(
-        bool(np.all(np.isfinite(scales)) and np.all(scales > 0)),
-        f"{node.label}: weight_scales must be positive finite float32 numbers",
-    )
-    scales.flags.writeable = False
-    node._set(bias=bias, weight_scales=scales)
-
-
-def _check_multipliers(node: Conv2D | FullyConnected, tensors: Tensors) -> None:
-    """No step of the accumulator may be absurdly larger than one of the output."""
-    steps = tensors[node.input].scale * node.weight_scales.astype(np.float64)
-    _require(
-        bool(np.all(steps / tensors[node.output].scale < MAX_MULTIPLIER)),
-        f"{node.label}: input scale · weight scale / output scale must be less than 2^30",
-    )
-
-
-def _window_output(
-    node: Conv2D | Pool2D, window: tuple[int, int], shape: tuple[int, int, int]
-) -> tuple[int, int]:
-    """Height and width of the output of a sliding window over a map of ``shape``."""
-    top, bottom, left, right = node.padding
-    _require(
-        max(top, bottom) < window[0] and max(left, right) < window[1],
-        f"{node.label}: padding {node.padding} must be smaller than the window {window}",
-    )
-    height, width = shape[0] + top + bottom - window[0], shape[1] + left + right - window[1]
-    _require(
-        height >= 0 and width >= 0,
-        f"{node.label}: window {window} is larger than its padded input of "
-        f"{shape[0] + top + bottom} × {shape[1] + left + right}",
-    )
-    return height // node.stride[0] + 1, width // node.stride[1] + 1
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Conv2D(Node):
-    """Convolution over all input channels; padded taps read as the input's zero point.
-
-    The accumulator Σ (q − zero_point) · weight + bias is an int32 that wraps; its real value is
-    ``input.scale · weight_scales[o]`` a step.  It is requantised by a 31-bit multiplier and a
-    shift, and rounded twice (:func:`models.vision.arithmetic.multiply_by_quantized_multiplier`).
-
-    Parameters
-    ----------
-    weights : int8 array [O, KH, KW, I]
-        Symmetric: the real value is ``weight_scales[o] · weights[o]``.
-    bias : int32 array [O]
-        In steps of the accumulator.
-    weight_scales : float32 array [O]
-        One an output channel.
-    stride : (int, int)
-        Rows and columns from one output pixel to the next.
-    padding : (int, int, int, int)
-        Top, bottom, left, right; smaller than the kernel.
-    """
-
-    weights: Array
-    bias: Array
-    weight_scales: Array
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    op: ClassVar[str] = "conv2d"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        weights = _integers(self.label, "weights", self.weights, np.int8, 4)
-        _require(weights.size > 0, f"{self.label}: weights of shape {weights.shape} are empty")
-        self._set(
-            weights=weights,
-            stride=_int_tuple(self.label, "stride", self.stride, 2, 1),
-            padding=_int_tuple(self.label, "padding", self.padding, 4, 0),
-        )
-        _set_bias_and_scales(self)
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of the kernel."""
-        return self.weights.shape[1], self.weights.shape[2]
-
-    def check(self, tensors: Tensors) -> None:
-        shape = tensors[self.input].shape
-        _require(
-            self.weights.shape[3] == shape[2],
-            f"{self.label}: weights for {self.weights.shape[3]} input channels, but tensor "
-            f"{self.input!r} has {shape[2]}",
-        )
-        height, width = _window_output(self, self.window, shape)
-        self._check_output(tensors, (height, width, len(self.weights)))
-        _check_multipliers(self, tensors)
-
-    def macs(self, tensors: Tensors) -> int:
-        height, width, _ = tensors[self.output].shape
-        return height * width * self.weights.size
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FullyConnected(Node):
-    """Every output from every input value, the map flattened in height, width, channel order.
-
-    The accumulator is :class:`Conv2D`'s, the rounding is not: as LiteRT's reference kernel (2.3)
-    has it, the accumulator is multiplied by ``input.scale · weight_scales[o] / output.scale`` in
-    float64 and rounded once, halves away from zero.  A convolution rounds twice and differs near
-    ties, in about one value of 500.  Where LiteRT's conversion to int32 would be undefined, the
-    value saturates.
-
-    Parameters
-    ----------
-    weights : int8 array [O, H·W·C]
-        Symmetric: the real value is ``weight_scales[o] · weights[o]``.
-    bias : int32 array [O]
-        In steps of ``input.scale · weight_scales[o]``.
-    weight_scales : float32 array [O]
-        One an output channel; where TFLite has one for all of them, it is repeated.
-    """
-
-    weights: Array
-    bias: Array
-    weight_scales: Array
-
-    op: ClassVar[str] = "fully_connected"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        weights = _integers(self.label, "weights", self.weights, np.int8, 2)
-        _require(weights.size > 0, f"{self.label}: weights of shape {weights.shape} are empty")
-        self._set(weights=weights)
-        _set_bias_and_scales(self)
-
-    def check(self, tensors: Tensors) -> None:
-        size = tensors[self.input].size
-        _require(
-            self.weights.shape[1] == size,
-            f"{self.label}: weights for {self.weights.shape[1]} inputs, but tensor "
-            f"{self.input!r} has {size} values",
-        )
-        self._check_output(tensors, (1, 1, len(self.weights)))
-        _check_multipliers(self, tensors)
-
-    def macs(self, tensors: Tensors) -> int:
-        return self.weights.size
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Pool2D(Node):
-    """A sliding window over each channel; input and output have the same scale and zero point.
-
-    Parameters
-    ----------
-    window : (int, int)
-        Height and width.
-    stride : (int, int)
-        Rows and columns from one output pixel to the next.
-    padding : (int, int, int, int)
-        Top, bottom, left, right; smaller than the window.
-    """
-
-    window: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(
-            window=_int_tuple(self.label, "window", self.window, 2, 1),
-            stride=_int_tuple(self.label, "stride", self.stride, 2, 1),
-            padding=_int_tuple(self.label, "padding", self.padding, 4, 0),
-        )
-
-    def check(self, tensors: Tensors) -> None:
-        source = tensors[self.input]
-        height, width = _window_output(self, self.window, source.shape)
-        self._check_output(tensors, (height, width, source.shape[2]))
-        _require(
-            source.same_quantization(tensors[self.output]),
-            f"{self.label}: tensors {self.input!r} and {self.output!r} must have the same scale "
-            "and zero point",
-        )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MaxPool2D(Pool2D):
-    """Maximum of the window; padded taps never win."""
-
-    op: ClassVar[str] = "max_pool2d"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class AveragePool2D(Pool2D):
-    """Mean of the window, ties rounded away from zero; padding is not supported yet."""
-
-    op: ClassVar[str] = "average_pool2d"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(
-            not any(self.padding),
-            f"{self.label}: padding must be zero in an average pool, not {self.padding}",
-        )
-
+SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1 / 256, -128  # the only ones that TFLite's int8 softmax has
 
 NODE_TYPES: dict[str, type[Node]] = {
-    kind.op: kind for kind in (Conv2D, FullyConnected, MaxPool2D, AveragePool2D)
+    kind.op: kind
+    for kind in (
+        Conv2D,
+        DepthwiseConv2D,
+        FullyConnected,
+        MaxPool2D,
+        AveragePool2D,
+        Add,
+        Pad,
+        Requantize,
+        Mean,
+    )
 }
 
 
@@ -441,6 +82,11 @@ class Graph:
         Class names, as many as the output has channels, or none.
     preprocess : (float, float)
         Scale and offset of a raw picture: real value = uint8 · scale + offset.
+    softmax : Tensor or None
+        Where the network ends in a softmax, the probabilities: shape of the output, scale 1/256,
+        zero point −128.  ``output`` stays the logits, which are what the engine computes.
+    softmax_beta : float
+        The softmax's beta, a positive float32 number: the logits' factor.
 
     Raises
     ------
@@ -455,6 +101,8 @@ class Graph:
     output: str
     labels: tuple[str, ...] = ()
     preprocess: tuple[float, float] = field(default=(1 / 255, 0.0))
+    softmax: Tensor | None = None
+    softmax_beta: float = 1.0
 
     suffix: ClassVar[str] = ".qgraph"
     """Suffix of graph files."""
@@ -464,42 +112,67 @@ class Graph:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "preprocess", tuple(float(item) for item in self.preprocess))
+        with np.errstate(over="ignore", under="ignore"):
+            object.__setattr__(self, "softmax_beta", float(np.float32(self.softmax_beta)))
         self.validate()
 
     def validate(self) -> None:
         """Raise GraphError with one sentence about the first fault."""
-        _require(bool(self.nodes), f"Graph {self.name!r} has no nodes")
+        require(bool(self.nodes), f"Graph {self.name!r} has no nodes")
         for name, tensor in self.tensors.items():
-            _require(tensor.name == name, f"Tensor {tensor.name!r} is entered as {name!r}")
+            require(tensor.name == name, f"Tensor {tensor.name!r} is entered as {name!r}")
         for role, name in (("input", self.input), ("output", self.output)):
-            _require(name in self.tensors, f"The graph's {role} {name!r} is not among its tensors")
+            require(name in self.tensors, f"The graph's {role} {name!r} is not among its tensors")
         ready = {self.input}
         names: set[str] = set()
         for node in self.nodes:
-            _require(node.name not in names, f"Two nodes are named {node.name!r}")
+            require(node.name not in names, f"Two nodes are named {node.name!r}")
             names.add(node.name)
             for name in (*node.inputs, node.output):
-                _require(name in self.tensors, f"{node.label}: there is no tensor {name!r}")
+                require(name in self.tensors, f"{node.label}: there is no tensor {name!r}")
             for name in node.inputs:
-                _require(
+                require(
                     name in ready, f"{node.label}: reads {name!r} before any node has written it"
                 )
-            _require(node.output not in ready, f"{node.label}: {node.output!r} has a value already")
+            require(node.output not in ready, f"{node.label}: {node.output!r} has a value already")
             node.check(self.tensors)
             ready.add(node.output)
         used = {self.output}.union(*(node.inputs for node in self.nodes))
         for name in self.tensors:
-            _require(name in ready, f"Tensor {name!r} is written by no node")
+            require(name in ready, f"Tensor {name!r} is written by no node")
         for name in self.tensors:
-            _require(name in used, f"Tensor {name!r} is read by no node and is not the output")
+            require(name in used, f"Tensor {name!r} is read by no node and is not the output")
         channels = self.tensors[self.output].shape[2]
-        _require(
+        require(
             not self.labels or len(self.labels) == channels,
             f"{len(self.labels)} labels were given for {channels} output channels",
         )
-        _require(
+        require(
             len(self.preprocess) == 2 and all(math.isfinite(item) for item in self.preprocess),
             f"preprocess must be a finite scale and offset, not {self.preprocess}",
+        )
+        if self.softmax is not None:
+            self._check_softmax(self.softmax)
+
+    def _check_softmax(self, tensor: Tensor) -> None:
+        logits = self.output_tensor
+        require(
+            tensor.name not in self.tensors,
+            f"The softmax's tensor {tensor.name!r} is written by a node as well",
+        )
+        require(
+            tensor.shape == logits.shape and logits.shape[:2] == (1, 1),
+            f"A softmax needs a vector: the output has shape {logits.shape}, the probabilities "
+            f"{tensor.shape}",
+        )
+        require(
+            (tensor.scale, tensor.zero_point) == (SOFTMAX_SCALE, SOFTMAX_ZERO_POINT),
+            "The softmax's probabilities must have scale 1/256 and zero point -128, not "
+            f"{tensor.scale} and {tensor.zero_point}",
+        )
+        require(
+            math.isfinite(self.softmax_beta) and self.softmax_beta > 0,
+            f"softmax_beta must be a positive finite float32, not {self.softmax_beta}",
         )
 
     @property
@@ -528,10 +201,9 @@ class Graph:
                 "output": self.output,
                 "labels": self.labels,
                 "preprocess": self.preprocess,
-                "tensors": [
-                    {item.name: getattr(tensor, item.name) for item in fields(tensor)}
-                    for tensor in self.tensors.values()
-                ],
+                "softmax": None if self.softmax is None else asdict(self.softmax),
+                "softmax_beta": self.softmax_beta,
+                "tensors": [asdict(tensor) for tensor in self.tensors.values()],
                 "nodes": [],
             }
             for index, node in enumerate(self.nodes):
@@ -558,8 +230,8 @@ class Graph:
         except Exception:
             # zipfile, its decompressors and json raise many types; each says the same to a user.
             known = False
-        _require(known, "This is not a quantised graph, or it is damaged")
-        _require(
+        require(known, "This is not a quantised graph, or it is damaged")
+        require(
             header["version"] == FORMAT_VERSION,
             f"The quantised graph has format version {header['version']}, this release reads "
             f"{FORMAT_VERSION}",
@@ -573,6 +245,8 @@ class Graph:
                 output=header["output"],
                 labels=header["labels"],
                 preprocess=header["preprocess"],
+                softmax=None if header["softmax"] is None else Tensor(**header["softmax"]),
+                softmax_beta=header["softmax_beta"],
             )
         except GraphError:
             raise
@@ -618,7 +292,7 @@ def _nodes(records: list[dict[str, Any]], members: Mapping[str, bytes]) -> Itera
     for record in records:
         values = dict(record)
         op = values.pop("op")
-        _require(op in NODE_TYPES, f"The quantised graph holds an unknown operation, {op!r}")
+        require(op in NODE_TYPES, f"The quantised graph holds an unknown operation, {op!r}")
         for name, value in values.items():
             if isinstance(value, dict):
                 stream = io.BytesIO(members[value["array"]])

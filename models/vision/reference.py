@@ -19,9 +19,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.vision import arithmetic
-from models.vision.graph import AveragePool2D, Conv2D, FullyConnected, Graph, MaxPool2D, Node
+from models.vision.graph import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    MaxPool2D,
+    Mean,
+    Node,
+    Pad,
+    Requantize,
+)
+from models.vision.node import WindowNode
+from models.vision.nodes import ADD_LEFT_SHIFT
+from models.vision.softmax import softmax
+from models.vision.weighted_nodes import WeightedNode
 
-__all__ = ["run", "run_layers"]
+__all__ = ["answers", "run", "run_layers"]
 
 Int8Array = npt.NDArray[np.int8]
 BATCH_BYTES = 4 << 20
@@ -59,6 +75,13 @@ def run_layers(graph: Graph, pictures: Int8Array) -> dict[str, Int8Array]:
     }
 
 
+def answers(graph: Graph, outputs: Int8Array) -> Int8Array:
+    """What the network answers where the engine gives ``outputs``: their softmax, if it has one."""
+    if graph.softmax is None:
+        return outputs
+    return softmax(outputs, graph.output_tensor.scale, graph.softmax_beta)
+
+
 def _batches(graph: Graph, pictures: Int8Array) -> Iterator[dict[str, Int8Array]]:
     shape = graph.input_tensor.shape
     if pictures.dtype != np.int8:
@@ -84,56 +107,88 @@ def _window_bytes(graph: Graph) -> int:
     """Bytes that the greatest layer's windows of one picture take in float64."""
     values = max(tensor.size for tensor in graph.tensors.values())
     for node in graph.nodes:
+        height, width, _ = graph.tensors[node.output].shape
         if isinstance(node, Conv2D):
-            height, width, _ = graph.tensors[node.output].shape
             values = max(values, height * width * node.weights[0].size)
+        elif isinstance(node, DepthwiseConv2D):
+            values = max(values, height * width * node.weights.size)
     return 8 * values
 
 
-def _windows(
-    values: Tensor, node: Conv2D | MaxPool2D | AveragePool2D, padding_value: int
-) -> Tensor:
+def _padded(values: Tensor, padding: tuple[int, int, int, int], padding_value: int) -> Tensor:
+    top, bottom, left, right = padding
+    return functional.pad(values, (0, 0, left, right, top, bottom), value=padding_value)
+
+
+def _windows(values: Tensor, node: WindowNode, padding_value: int) -> Tensor:
     """[N, H, W, C] to the windows of each output pixel, [N, OH, OW, C, KH, KW]."""
-    top, bottom, left, right = node.padding
-    padded = functional.pad(values, (0, 0, left, right, top, bottom), value=padding_value)
+    padded = _padded(values, node.padding, padding_value)
     height, width = node.window
     return padded.unfold(1, height, node.stride[0]).unfold(2, width, node.stride[1])
 
 
+def _centred(graph: Graph, name: str, maps: dict[str, Tensor]) -> Tensor:
+    """The tensor's values less its zero point, int64."""
+    return maps[name].to(torch.int64) - graph.tensors[name].zero_point
+
+
+def _with_bias(products: Tensor, node: WeightedNode) -> Tensor:
+    """Exact float64 ``products`` and the bias, as an int32 accumulator leaves them."""
+    return arithmetic.wrap_int32(
+        products.to(torch.int64) + torch.from_numpy(node.bias.astype(np.int64))
+    )
+
+
 def _accumulate(rows: Tensor, node: Conv2D | FullyConnected) -> Tensor:
-    """Integer ``rows · weightsᵀ + bias`` as an int32 accumulator leaves it."""
+    """Integer ``rows · weightsᵀ + bias``."""
     weights = torch.from_numpy(node.weights.reshape(len(node.weights), -1).astype(np.float64))
-    bias = torch.from_numpy(node.bias.astype(np.int64))
-    products = rows.to(torch.float64) @ weights.T
-    return arithmetic.wrap_int32(products.to(torch.int64) + bias)
+    return _with_bias(rows.to(torch.float64) @ weights.T, node)
 
 
-def _multipliers(graph: Graph, node: Conv2D | FullyConnected) -> Tensor:
+def _multipliers(graph: Graph, node: WeightedNode) -> Tensor:
     """Steps of the output in one step of each channel's accumulator, float64."""
     steps = graph.tensors[node.input].scale * node.weight_scales.astype(np.float64)
     return torch.from_numpy(steps / graph.tensors[node.output].scale)
+
+
+def _scaled(values: Tensor, multiplier: tuple[int, int]) -> Tensor:
+    """int32 ``values`` times one quantised multiplier."""
+    return arithmetic.multiply_by_quantized_multiplier(values, *map(torch.tensor, multiplier))
 
 
 def _clamp(node: Node, values: Tensor) -> Tensor:
     return values.clamp(node.activation_min, node.activation_max).to(torch.int8)
 
 
-def _conv2d(graph: Graph, node: Conv2D, maps: dict[str, Tensor]) -> Tensor:
-    zero_point = graph.tensors[node.input].zero_point
-    windows = _windows(maps[node.input].to(torch.int16) - zero_point, node, 0)
-    rows = windows.permute(0, 1, 2, 4, 5, 3).flatten(3)
-    accumulators = _accumulate(rows, node)
+def _output(graph: Graph, node: Node, values: Tensor) -> Tensor:
+    """Steps of the output tensor as its int8 values."""
+    return _clamp(node, values + graph.tensors[node.output].zero_point)
+
+
+def _requantized(graph: Graph, node: Conv2D | DepthwiseConv2D, accumulators: Tensor) -> Tensor:
     multipliers, shifts = arithmetic.quantize_multipliers(_multipliers(graph, node))
     values = arithmetic.multiply_by_quantized_multiplier(accumulators, multipliers, shifts)
-    return _clamp(node, values + graph.tensors[node.output].zero_point)
+    return _output(graph, node, values)
+
+
+def _conv2d(graph: Graph, node: Conv2D, maps: dict[str, Tensor]) -> Tensor:
+    windows = _windows(_centred(graph, node.input, maps).to(torch.int16), node, 0)
+    rows = windows.permute(0, 1, 2, 4, 5, 3).flatten(3)
+    return _requantized(graph, node, _accumulate(rows, node))
+
+
+def _depthwise_conv2d(graph: Graph, node: DepthwiseConv2D, maps: dict[str, Tensor]) -> Tensor:
+    windows = _windows(_centred(graph, node.input, maps), node, 0).flatten(4).to(torch.float64)
+    weights = node.weights.reshape(windows.shape[3], node.multiplier, -1).astype(np.float64)
+    products = torch.einsum("nhwct,cmt->nhwcm", windows, torch.from_numpy(weights)).flatten(3)
+    return _requantized(graph, node, _with_bias(products, node))
 
 
 def _fully_connected(graph: Graph, node: FullyConnected, maps: dict[str, Tensor]) -> Tensor:
-    zero_point = graph.tensors[node.input].zero_point
-    rows = (maps[node.input].to(torch.int16) - zero_point).flatten(1)
+    rows = _centred(graph, node.input, maps).flatten(1)
     accumulators = _accumulate(rows, node)[:, None, None, :]
     values = arithmetic.round_half_away(accumulators * _multipliers(graph, node))
-    return _clamp(node, values + graph.tensors[node.output].zero_point)
+    return _output(graph, node, values)
 
 
 def _max_pool2d(graph: Graph, node: MaxPool2D, maps: dict[str, Tensor]) -> Tensor:
@@ -141,9 +196,38 @@ def _max_pool2d(graph: Graph, node: MaxPool2D, maps: dict[str, Tensor]) -> Tenso
 
 
 def _average_pool2d(graph: Graph, node: AveragePool2D, maps: dict[str, Tensor]) -> Tensor:
-    windows = _windows(maps[node.input].to(torch.int64), node, 0)
-    count = node.window[0] * node.window[1]
-    return _clamp(node, arithmetic.divide_rounding_away(windows.sum(dim=(4, 5)), count))
+    values = maps[node.input].to(torch.int64)
+    sums = _windows(values, node, 0).sum(dim=(4, 5))
+    counts = _windows(torch.ones_like(values[:1, :, :, :1]), node, 0).sum(dim=(4, 5))
+    return _clamp(node, arithmetic.divide_rounding_away(sums, counts))
+
+
+def _add(graph: Graph, node: Add, maps: dict[str, Tensor]) -> Tensor:
+    twice_greater = 2 * max(graph.tensors[name].scale for name in node.inputs)
+    total = torch.zeros((), dtype=torch.int64)
+    for name in node.inputs:
+        multiplier = arithmetic.quantize_multiplier(graph.tensors[name].scale / twice_greater)
+        total = total + _scaled(_centred(graph, name, maps) << ADD_LEFT_SHIFT, multiplier)
+    step = (1 << ADD_LEFT_SHIFT) * graph.tensors[node.output].scale
+    return _output(
+        graph, node, _scaled(total, arithmetic.quantize_multiplier(twice_greater / step))
+    )
+
+
+def _pad(graph: Graph, node: Pad, maps: dict[str, Tensor]) -> Tensor:
+    return _padded(maps[node.input], node.padding, graph.tensors[node.output].zero_point)
+
+
+def _requantize(graph: Graph, node: Requantize, maps: dict[str, Tensor]) -> Tensor:
+    multiplier = arithmetic.quantize_multiplier(node.ratio(graph.tensors))
+    return _output(graph, node, _scaled(_centred(graph, node.input, maps), multiplier))
+
+
+def _mean(graph: Graph, node: Mean, maps: dict[str, Tensor]) -> Tensor:
+    height, width, _ = graph.tensors[node.input].shape
+    ratio = graph.tensors[node.input].scale / graph.tensors[node.output].scale
+    sums = _centred(graph, node.input, maps).sum(dim=(1, 2), keepdim=True)
+    return _output(graph, node, _scaled(sums, arithmetic.mean_multiplier(ratio, height * width)))
 
 
 Kernel = Callable[[Graph, Node, dict[str, Tensor]], Tensor]
@@ -151,8 +235,13 @@ KERNELS = cast(
     dict[type[Any], Kernel],
     {
         Conv2D: _conv2d,
+        DepthwiseConv2D: _depthwise_conv2d,
         FullyConnected: _fully_connected,
         MaxPool2D: _max_pool2d,
         AveragePool2D: _average_pool2d,
+        Add: _add,
+        Pad: _pad,
+        Requantize: _requantize,
+        Mean: _mean,
     },
 )

@@ -104,7 +104,7 @@ class TfliteWriter:
     def operator(
         self, code: str, inputs: Sequence[int], outputs: Sequence[int], kind: str, **options: Any
     ) -> None:
-        """Add the builtin operator ``code`` with options of the class ``kind``."""
+        """Add the builtin operator ``code`` with options of the class ``kind``, NONE for none."""
         if code not in self._codes:
             self._codes.append(code)
         self._operators.append(
@@ -113,7 +113,7 @@ class TfliteWriter:
                 inputs=list(inputs),
                 outputs=list(outputs),
                 builtinOptionsType=getattr(schema.BuiltinOptions, kind),
-                builtinOptions=getattr(schema, kind + "T")(**options),
+                builtinOptions=None if kind == "NONE" else getattr(schema, kind + "T")(**options),
             )
         )
 

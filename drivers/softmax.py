@@ -1,0 +1,111 @@
+"""The last step of a network that ends in a softmax: int8 logits to int8 probabilities.
+
+The engine returns logits; the probabilities are computed here, in integers and exactly as
+TensorFlow Lite's reference kernel computes them, so that they are those of the original file.
+NumPy only.
+"""
+
+from __future__ import annotations
+
+from math import exp, floor, frexp
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["softmax"]
+
+CLASSES_MAX = 4096  # the exponentials' sum has 12 bits before the point
+UNIT = 1 << 31
+
+
+def softmax(
+    logits_int8: npt.NDArray[np.int8], scale: float, beta: float = 1.0
+) -> npt.NDArray[np.int8]:
+    """Probabilities along the last axis; their scale is 1/256 and their zero point −128.
+
+    Parameters
+    ----------
+    logits_int8 : int8 array [..., classes]
+        1 to 4,096 classes.
+    scale : float
+        The logits' scale.
+    beta : float
+        Factor of the logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the logits are not int8, when there are too many or none, or when ``scale · beta`` is
+        not above 2^-26.
+    """
+    logits = np.asarray(logits_int8)
+    if logits.dtype != np.int8:
+        raise TypeError(f"Logits must be int8, not {logits.dtype}")
+    if not (logits.ndim and 1 <= logits.shape[-1] <= CLASSES_MAX):
+        raise ValueError(
+            f"Logits must have 1 to {CLASSES_MAX} classes along their last axis, "
+            f"not the shape {logits.shape}"
+        )
+    # A logit counts only by its distance from the greatest: 256 exponentials serve them all.
+    table = _exponentials(scale, beta)
+    distances = logits.max(axis=-1, keepdims=True).astype(np.int64) - logits
+    exponentials = table[distances]
+    sums = _round_shift(exponentials, 12).sum(axis=-1, keepdims=True)
+    lengths = np.frexp(sums.astype(np.float64))[1].astype(np.int64)
+    scaled = _times(exponentials, _inverse(sums << (32 - lengths)))
+    steps = _round_shift(scaled, lengths + 3)
+    probabilities: npt.NDArray[np.int8] = np.minimum(steps - 128, 127).astype(np.int8)
+    return probabilities
+
+
+def _exponentials(scale: float, beta: float) -> npt.NDArray[np.int64]:
+    """exp(−beta · scale · d) · 2^31 for d = 0 to 255, 0 where beta · scale · d is about 31 or more.
+
+    The distance has 26 bits after the point: its quarters and what is above them are factors, its
+    rest goes into a series around 1/8.
+    """
+    steps = float(np.float32(scale)) * float(np.float32(beta)) * (1 << 26)
+    if not steps > 1:
+        raise ValueError(f"scale · beta must be more than 2^-26, not {steps / (1 << 26)}")
+    fraction, shift = frexp(min(steps, UNIT - 1.0))
+    multiplier = floor(fraction * UNIT + 0.5)
+    if multiplier == UNIT:
+        multiplier, shift = UNIT // 2, shift + 1
+    distances = np.arange(256, dtype=np.int64)
+    reached = distances <= (31 << 26) >> shift
+    exact = -_times(-(np.where(reached, distances, 0) << shift), multiplier)
+    quarters = (exact + (1 << 24) - 1) >> 24
+    quarters[exact & ((1 << 24) - 1) == 0] += 1
+    x = (((quarters << 24) - exact - (1 << 24)) << 5) + UNIT // 8
+    square = _times(x, x)
+    fourth = _round_shift(_times(square, square), 2)
+    series = x + _round_shift(_times(fourth + _times(square, x), round(UNIT / 3)) + square, 1)
+    centre = round(exp(-1 / 8) * UNIT)
+    values = centre + _times(series, centre)
+    for bit in range(7):
+        factor = round(exp(-(2.0 ** (bit - 2))) * UNIT)
+        values = np.where((quarters - 1) >> bit & 1, _times(values, factor), values)
+    values[exact == 0] = UNIT - 1
+    return np.where(reached, values, 0)
+
+
+def _inverse(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """2^62 / sum by Newton's method, for sums from 2^31 to 2^32."""
+    half = sums >> 1
+    x = round(48 / 17 * (UNIT // 4)) + _times(half, round(-32 / 17 * (UNIT // 4)))
+    for _ in range(3):
+        x = x + (_times(x, UNIT // 4 - _times(half, x)) << 2)
+    return np.minimum(x << 1, UNIT - 1)
+
+
+def _times(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:
+    """a · b / 2^31 to nearest, halves upwards."""
+    return (a * b + UNIT // 2) >> 31
+
+
+def _round_shift(
+    values: npt.NDArray[np.int64], bits: npt.NDArray[np.int64] | int
+) -> npt.NDArray[np.int64]:
+    """values / 2^bits to nearest, halves away from zero."""
+    half = np.left_shift(1, bits) >> 1
+    return np.sign(values) * ((np.abs(values) + half) >> bits)
