@@ -117,7 +117,6 @@ def _step(
         op=node.op,
         inputs=(source.tensor.name,),
         output=node.output,
-        macs=node.macs(graph.tensors),
         shape=shape,
         part=Part(0, 0, *target.shape[:2]),
         fields=requantisation_fields(graph, node, in_zero_point=source.tensor.zero_point),

@@ -9,6 +9,7 @@ import numpy as np
 from eyas.compiler.errors import CompileError
 from eyas.compiler.lower import Layer
 from eyas.compiler.maps import MapLayout
+from eyas.compiler.patches import Patches
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import INSTRUCTION, PARAMETER, Op
 from eyas.interfaces.vision_program import HEADER, PROGRAM_MAGIC, PROGRAM_VERSION
@@ -19,8 +20,23 @@ MAX_LAYERS = 256
 """Layer numbers are eight bits wide."""
 
 
-def emit(layers: list[Layer], picture: MapLayout, output: MapLayout, config: VisionConfig) -> bytes:
+def emit(
+    layers: list[Layer],
+    picture: MapLayout,
+    output: MapLayout,
+    config: VisionConfig,
+    patches: Patches | None = None,
+) -> bytes:
     """The program image of ``layers``.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        What runs.
+    picture, output : MapLayout
+        The map that the loader fills, and the one that is written to DRAM.
+    patches : Patches or None
+        How the loader makes ``picture`` of the dense picture; None where it is the picture.
 
     Raises
     ------
@@ -47,8 +63,12 @@ def emit(layers: list[Layer], picture: MapLayout, output: MapLayout, config: Vis
     )
     # From a row's last pixel to the next row's first.
     skip_q, skip_r = divmod(picture.pitch - picture.width + 1, config.pixels)
+    picture_bytes = (
+        patches.picture_bytes if patches else picture.height * picture.width * picture.channels
+    )
     body = HEADER.width // 8 + len(instructions) + len(weights) + len(parameters)
     header = HEADER.pack_bytes(
+        patches.header if patches else None,
         magic=PROGRAM_MAGIC,
         version=PROGRAM_VERSION,
         output_channels=config.output_channels,
@@ -72,7 +92,7 @@ def emit(layers: list[Layer], picture: MapLayout, output: MapLayout, config: Vis
         output_count=output.count,
         output_blocks=output.blocks,
         image_words=body // 8 + 1,
-        source_words=-(-picture.height * picture.width * picture.channels // 8),
+        source_words=-(-picture_bytes // 8),
     )
     image = header + instructions + weights + parameters
     return image + zlib.crc32(image).to_bytes(8, "little")

@@ -16,7 +16,11 @@ Choice = Sequence[Step]
 
 
 def choose_layouts(
-    choices: Sequence[Choice], tensors: Mapping[str, Tensor], config: VisionConfig
+    choices: Sequence[Choice],
+    tensors: Mapping[str, Tensor],
+    config: VisionConfig,
+    *,
+    dense: bool = False,
 ) -> dict[str, MapLayout]:
     """The layouts that cost the fewest cycles, by tensor.
 
@@ -26,6 +30,8 @@ def choose_layouts(
         The layers in their order.
     tensors : dict of str to Tensor
         Every map that stands in memory.
+    dense : bool
+        Leave no gaps between rows, whatever it costs.
 
     Notes
     -----
@@ -42,7 +48,7 @@ def choose_layouts(
                 pitch
             )
 
-        pitch = min(range(width, width + config.pixels), key=cost)
+        pitch = width if dense else min(range(width, width + config.pixels), key=cost)
         layouts.update({name: layout_of(tensors[name], pitch, config) for name in group})
     return layouts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from eyas.compiler import depthwise
 from eyas.compiler.allocate import Allocation
 from eyas.compiler.maps import MapLayout
 from eyas.compiler.steps import Part, Shape, Step
@@ -50,6 +51,8 @@ def lower(steps: Iterable[Step], allocation: Allocation, config: VisionConfig) -
 def _places(step: Step, allocation: Allocation, config: VisionConfig) -> dict[str, int]:
     """The fields that say where the maps stand and how the engine walks over them."""
     reads, writes = allocation.maps[step.inputs[0]], allocation.maps[step.output]
+    if step.shape.op is Op.DEPTHWISE:
+        return depthwise.walk(step.shape, reads, writes, config)
     part = _from_bank_zero(step.part, writes.pitch, config.pixels)
     # A part is a map of its own within the other: both begin at its first pixel.
     place = (part.top * writes.pitch + part.left) // config.pixels
@@ -61,6 +64,9 @@ def _places(step: Step, allocation: Allocation, config: VisionConfig) -> dict[st
     shape = replace(step.shape, padding_top=skipped_rows - top, padding_left=skipped_columns - left)
     fields = _walk(shape, source, target, config)
     fields["start_q"], fields["start_r"] = divmod(top * reads.pitch + left, config.pixels)
+    if step.shape.op is Op.ADD:
+        second = allocation.maps[step.inputs[1]]
+        fields["in_plane"] = (second.base - reads.base) % config.bank_words
     return fields
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from eyas.compiler.convolution import convolution, diagonal_convolution, fully_connected
+from eyas.compiler.depthwise import depthwise, is_native
 from eyas.compiler.errors import CompileError
 from eyas.compiler.layouts import Choice
 from eyas.compiler.pools import average_pool, max_pool, mean, pad, requantize
-from eyas.compiler.steps import Source
+from eyas.compiler.residual import residual_add
+from eyas.compiler.steps import Source, Step
 from eyas.interfaces.configs import VisionConfig
 from models.vision.graph import (
+    Add,
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
@@ -52,10 +55,12 @@ def _choices(
     """The layers that ``node`` becomes, mostly one with one way to run it."""
     source = sources[node.input]
     match node:
+        case Add():
+            return [[residual_add(graph, node, source, config)]]
         case Conv2D():
             return [[convolution(graph, node, source, config)]]
         case DepthwiseConv2D():
-            return [[diagonal_convolution(graph, node, source, config)]]
+            return [_depthwise(graph, node, source, config)]
         case FullyConnected():
             return [[fully_connected(graph, node, source, config)]]
         case MaxPool2D():
@@ -69,6 +74,14 @@ def _choices(
         case Requantize():
             return [[requantize(graph, node, source, config)]]
     raise CompileError(f"{node.label}: the engine has no such operation")
+
+
+def _depthwise(graph: Graph, node: DepthwiseConv2D, source: Source, config: VisionConfig) -> Choice:
+    """On the depthwise unit where it can be, on the array where the map's pitch forbids that."""
+    steps: list[Step] = [diagonal_convolution(graph, node, source, config)]
+    if is_native(node, source.padded(node.padding), config):
+        steps.append(depthwise(graph, node, source, config))
+    return steps
 
 
 def _is_absorbed(graph: Graph, node: Pad) -> bool:

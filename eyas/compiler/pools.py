@@ -115,7 +115,7 @@ def requantize(graph: Graph, node: Requantize, source: Source, config: VisionCon
         source,
         config,
         Op.SUM_POOL,
-        of_requantize(node.label, source.tensor, target),
+        of_requantize(node.label, source.tensor, node.ratio(graph.tensors)),
         in_zero_point=source.tensor.zero_point,
         out_zero_point=target.zero_point,
     )
@@ -178,7 +178,6 @@ def _pool(
         op=node.op,
         inputs=(source.tensor.name,),
         output=node.output,
-        macs=0,
         shape=shape,
         part=part or Part(0, 0, *target.shape[:2]),
         fields={

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from eyas.compiler.allocate import allocate
+from eyas.compiler.allocate import Allocation, allocate
 from eyas.compiler.cycles import layer_cycles
 from eyas.compiler.emit import emit
+from eyas.compiler.errors import CompileError
+from eyas.compiler.folding import Folding
+from eyas.compiler.folding import fold as fold_constants
 from eyas.compiler.layouts import best, choose_layouts
-from eyas.compiler.lower import lower
+from eyas.compiler.lower import Layer, lower
+from eyas.compiler.patches import Patches
 from eyas.compiler.plan import plan
 from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
 from eyas.interfaces.program_file import Program
@@ -18,7 +24,11 @@ __all__ = ["compile_graph"]
 
 
 def compile_graph(
-    graph: Graph, config: VisionConfig = DEFAULT_VISION, name: str | None = None
+    graph: Graph,
+    config: VisionConfig = DEFAULT_VISION,
+    name: str | None = None,
+    *,
+    fold: bool = True,
 ) -> Program:
     """Compile ``graph`` for the array ``config``.
 
@@ -30,48 +40,88 @@ def compile_graph(
         The array; the program runs on this shape alone.
     name : str or None
         What reports call the program; the graph's name when None.
+    fold : bool
+        Leave out channels that are the same for every picture
+        (:mod:`eyas.compiler.folding`); results do not change.
 
     Raises
     ------
     CompileError
         When the network does not fit the engine: one sentence, with figures.
     """
-    choices = plan(graph, config)
-    names = {name for choice in choices for name in (*choice[0].inputs, choice[0].output)}
-    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in names}
-    layouts = choose_layouts(choices, tensors, config)
-    steps = [best(choice, layouts[choice[0].inputs[0]].pitch, config) for choice in choices]
-    allocation = allocate(steps, layouts, graph.input, graph.output, config)
-    layers = lower(steps, allocation, config)
-    picture, output = allocation.maps[graph.input], allocation.maps[graph.output]
-    image = emit(layers, picture, output, config)
+    folding = fold_constants(graph) if fold else Folding(graph, {}, 0)
+    found = _first_that_fits(folding.graph, config)
+    image = emit(
+        found.layers,
+        found.allocation.maps[graph.input],
+        found.allocation.maps[graph.output],
+        config,
+        found.patches,
+    )
+    steps = [layer.step for layer in found.layers]
+    macs = {node.name: folding.graph.macs(node) for node in folding.graph.nodes}
+    maps = found.allocation.maps
     manifest: dict[str, Any] = {
         "name": name or graph.name,
         "config": config.as_dict(),
-        "macs": graph.macs(),
+        "macs": folding.graph.macs(),
+        "folded": {"channels": folding.removed, "macs_before": graph.macs()},
         "input": _tensor(graph.input_tensor),
         "output": _tensor(graph.output_tensor),
-        "output_map": output.as_dict(),
+        "output_map": maps[graph.output].as_dict(),
         "preprocess": list(graph.preprocess),
         "labels": list(graph.labels),
         "layers": [
             {
                 "name": layer.step.name,
                 "op": layer.step.op,
-                "macs": layer.step.macs,
+                "macs": macs.get(layer.step.name, 0),
                 "cycles": layer_cycles(layer, config),
                 "tensor": layer.step.output if layer.step.completes else None,
-                "map": allocation.maps[layer.step.output].as_dict(),
+                "channels": folding.kept.get(layer.step.output),
+                "map": maps[layer.step.output].as_dict(),
             }
-            for layer in layers
+            for layer in found.layers
         ],
         "sizes": {
             "weight_rows": sum(len(step.weights) for step in steps),
             "parameter_rows": sum(len(step.parameters) for step in steps),
-            "bank_words": allocation.peak_words,
+            "bank_words": found.allocation.peak_words,
         },
     }
     return Program(manifest, image, graph.to_bytes())
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """A network whose maps have their places."""
+
+    layers: list[Layer]
+    allocation: Allocation
+    patches: Patches | None
+
+
+def _first_that_fits(graph: Graph, config: VisionConfig) -> _Placed:
+    """The fastest form of ``graph`` whose maps fit in the activation memory."""
+    for variant, patches, dense in _variants(graph, config):
+        choices = plan(variant, config)
+        names = {name for choice in choices for name in (*choice[0].inputs, choice[0].output)}
+        tensors = {name: tensor for name, tensor in variant.tensors.items() if name in names}
+        layouts = choose_layouts(choices, tensors, config, dense=dense)
+        steps = [best(choice, layouts[choice[0].inputs[0]].pitch, config) for choice in choices]
+        try:
+            allocation = allocate(steps, layouts, graph.input, graph.output, config)
+        except CompileError as error:
+            refusal = error
+            continue
+        return _Placed(lower(steps, allocation, config), allocation, patches)
+    raise refusal
+
+
+def _variants(graph: Graph, config: VisionConfig) -> Iterator[tuple[Graph, Patches | None, bool]]:
+    """Forms of ``graph``, the fastest first, the one that needs the least memory last."""
+    yield graph, None, False
+    yield graph, None, True
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

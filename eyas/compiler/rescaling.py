@@ -11,9 +11,9 @@ from models.vision.graph import Tensor
 __all__ = ["of_mean", "of_requantize"]
 
 
-def of_requantize(label: str, source: Tensor, target: Tensor) -> ChannelParameters:
-    """Values of ``source`` in the scale of ``target``, with LiteRT's two roundings."""
-    return _rescaled(label, source, target, count=1)
+def of_requantize(label: str, source: Tensor, ratio: float) -> ChannelParameters:
+    """Values of ``source`` times ``ratio``, with LiteRT's two roundings."""
+    return _rescaled(label, source, ratio, count=1)
 
 
 def of_mean(label: str, source: Tensor, target: Tensor, count: int) -> ChannelParameters:
@@ -21,11 +21,10 @@ def of_mean(label: str, source: Tensor, target: Tensor, count: int) -> ChannelPa
 
     LiteRT divides the multiplier by the count, rounding down, rather than the sum.
     """
-    return _rescaled(label, source, target, count=count)
+    return _rescaled(label, source, source.scale / target.scale, count=count)
 
 
-def _rescaled(label: str, source: Tensor, target: Tensor, count: int) -> ChannelParameters:
-    ratio = source.scale / target.scale
+def _rescaled(label: str, source: Tensor, ratio: float, count: int) -> ChannelParameters:
     mantissa, exponent = math.frexp(ratio)
     multiplier = math.floor(mantissa * (1 << 31) + 0.5)
     if multiplier == 1 << 31:

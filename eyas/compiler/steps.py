@@ -136,8 +136,6 @@ class Step:
         Tensors that it reads.
     output : str
         Tensor that it writes.
-    macs : int
-        Nominal multiply-accumulates.
     shape : Shape
         Its loops.
     part : Part
@@ -156,7 +154,6 @@ class Step:
     op: str
     inputs: tuple[str, ...]
     output: str
-    macs: int
     shape: Shape
     part: Part
     fields: Mapping[str, int]
