@@ -56,19 +56,31 @@ def compare(
         return None
     picture = int(wrong[0])
     maps = run_layers(graph, quantised[picture : picture + 1])
-    for number, node in enumerate(graph.nodes):
+    assert engine.program is not None
+    layers = engine.program.manifest["layers"]
+    for number, layer in enumerate(layers):
+        if layer["tensor"] is None:  # the rest of its map comes with the next layers
+            continue
         found = engine.probe(quantised[picture], number)
-        reference = maps[node.output][0]
-        places = np.argwhere(found.reshape(reference.shape) != reference)
+        reference = maps[layer["tensor"]][0]
+        channels = layer["channels"] or range(reference.shape[2])
+        computed = reference[..., channels]
+        places = np.argwhere(found.reshape(computed.shape) != computed)
         if len(places):
-            index = tuple(int(item) for item in places[0])
-            return Difference(picture, node.name, index, int(reference[index]), int(found[index]))
+            row, column, channel = (int(item) for item in places[0])
+            return Difference(
+                picture,
+                layer["name"],
+                (row, column, int(channels[channel])),
+                int(computed[row, column, channel]),
+                int(found[row, column, channel]),
+            )
     # Layer by layer all is well: the fault is in what happens between pictures.
     final = expected[picture].reshape(-1)
     place = int(np.flatnonzero(final != outputs[picture].reshape(-1))[0])
     return Difference(
         picture,
-        f"{graph.nodes[-1].name} (right when the picture runs alone)",
+        f"{layers[-1]['name']} (right when the picture runs alone)",
         (0, 0, place),
         int(final[place]),
         int(outputs[picture].reshape(-1)[place]),

@@ -68,6 +68,7 @@ def compile_graph(
         "folded": {"channels": folding.removed, "macs_before": graph.macs()},
         "input": _tensor(graph.input_tensor),
         "output": _tensor(graph.output_tensor),
+        "softmax": _softmax(graph),
         "output_map": maps[graph.output].as_dict(),
         "preprocess": list(graph.preprocess),
         "labels": list(graph.labels),
@@ -129,4 +130,15 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
         "shape": list(tensor.shape),
         "scale": tensor.scale,
         "zero_point": tensor.zero_point,
+    }
+
+
+def _softmax(graph: Graph) -> dict[str, Any] | None:
+    """What makes the network's answer of the output, where it ends in a softmax."""
+    if graph.softmax is None:
+        return None
+    return {
+        "beta": graph.softmax_beta,
+        "scale": graph.softmax.scale,
+        "zero_point": graph.softmax.zero_point,
     }
