@@ -1,0 +1,289 @@
+"""A ``.tflite`` file as plain data: what the importer reads, every offset followed once.
+
+A flatbuffer is a web of offsets that nothing checks on the way. Here they are followed by the
+classes of the package ``tflite``; whatever a damaged or hostile file makes them raise ends as one
+:class:`TfliteError`, and nothing is made larger than the file is.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tflite
+
+__all__ = ["FileModel", "FileOperator", "FileTensor", "TfliteError", "read_file"]
+
+Array = npt.NDArray[Any]
+
+IDENTIFIER = b"TFL3"
+SCHEMA_VERSION = 3
+MAX_OPERATORS = 1024
+MAX_TENSORS = 1 << 14
+MAX_DIMENSIONS = 8
+MAX_OPERANDS = 64  # no operator that is supported has more than three
+MAX_NAME = 1000
+NO_TENSOR = -1
+"""What a list of inputs holds where an optional one is left out."""
+
+_WINDOW = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")
+_KERNEL = (*_WINDOW, "DilationHFactor", "DilationWFactor")
+_POOL = ("Pool2DOptions", (*_WINDOW, "FilterHeight", "FilterWidth"))
+
+OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ADD": ("AddOptions", ("FusedActivationFunction",)),
+    "AVERAGE_POOL_2D": _POOL,
+    "CONV_2D": ("Conv2DOptions", _KERNEL),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", (*_KERNEL, "DepthMultiplier")),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat")),
+    "MAX_POOL_2D": _POOL,
+    "SOFTMAX": ("SoftmaxOptions", ("Beta",)),
+}
+"""Operator to its table of options and those that matter; other operators' options do not."""
+
+DTYPES: dict[str, np.dtype[Any]] = {"INT8": np.dtype("i1"), "INT32": np.dtype("<i4")}
+"""Constants that networks for the engine have."""
+
+
+class TfliteError(ValueError):
+    """The file is no network that Eyas can run; the message is one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class FileTensor:
+    """A tensor of the file.
+
+    Parameters
+    ----------
+    name : str
+        May be empty, and need not be unique.
+    shape : tuple of int
+        With the batch in front, where there is one.
+    dynamic : bool
+        Whether a dimension other than the first is known only at run time.
+    dtype : str
+        In the schema's spelling: INT8, FLOAT32.
+    scales, zero_points : float32 array, int64 array
+        Equally long; empty where the tensor is not quantised.
+    channel_dimension : int
+        The dimension that several scales belong to.
+    data : uint8 array or None
+        A constant's bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dynamic: bool
+    dtype: str
+    scales: Array
+    zero_points: Array
+    channel_dimension: int
+    data: Array | None
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    def values(self) -> Array:
+        """A constant's values, in its shape."""
+        if self.data is None:
+            raise TfliteError(f"Tensor {self.name!r} is computed at run time, not constant")
+        if self.dtype not in DTYPES:
+            raise TfliteError(
+                f"Tensor {self.name!r} holds {self.dtype} constants; Eyas takes "
+                f"{' and '.join(DTYPES)}"
+            )
+        dtype = DTYPES[self.dtype]
+        if self.size * dtype.itemsize != len(self.data):
+            raise TfliteError(
+                f"Tensor {self.name!r} of shape {list(self.shape)} holds {len(self.data)} bytes: "
+                "the file is damaged"
+            )
+        return np.frombuffer(self.data.tobytes(), dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class FileOperator:
+    """An operator of the file: name and version, tensors by number, options by their names."""
+
+    code: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FileModel:
+    """The file's only subgraph; ``input`` and ``output`` are numbers of tensors."""
+
+    tensors: tuple[FileTensor, ...]
+    operators: tuple[FileOperator, ...]
+    input: int
+    output: int
+
+
+def read_file(data: bytes) -> FileModel:
+    """The model in ``data``; TfliteError when it is none, is damaged or has several subgraphs."""
+    if len(data) < 8 or data[4:8] != IDENTIFIER:
+        raise TfliteError("This is not a .tflite file (it does not carry the mark TFL3)")
+    try:
+        return _model(data)
+    except TfliteError:
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        TypeError,
+        ValueError,
+        struct.error,
+    ) as error:
+        # What the flatbuffer classes raise when an offset points nowhere.
+        raise _damaged() from error
+
+
+def _damaged() -> TfliteError:
+    return TfliteError("The .tflite file is truncated or damaged")
+
+
+def _check(sound: bool) -> None:
+    if not sound:
+        raise _damaged()
+
+
+def _model(data: bytes) -> FileModel:
+    model = tflite.Model.GetRootAs(data, 0)
+    if model.Version() != SCHEMA_VERSION:
+        raise TfliteError(
+            f"The file has version {model.Version()} of the format, Eyas reads {SCHEMA_VERSION}"
+        )
+    if model.SubgraphsLength() != 1:
+        raise TfliteError(
+            f"The file has {model.SubgraphsLength()} subgraphs; Eyas runs networks of one, "
+            "without control flow"
+        )
+    graph = model.Subgraphs(0)
+    for what, count, limit in (
+        ("operators", graph.OperatorsLength(), MAX_OPERATORS),
+        ("tensors", graph.TensorsLength(), MAX_TENSORS),
+    ):
+        _check(4 * count <= len(data))
+        if count > limit:
+            raise TfliteError(f"The network has {count} {what}; Eyas takes at most {limit}")
+    tensors = tuple(_tensor(model, graph.Tensors(index)) for index in range(graph.TensorsLength()))
+    operators = tuple(
+        _operator(model, graph.Operators(index), len(tensors))
+        for index in range(graph.OperatorsLength())
+    )
+    ends = []
+    for what, numbers in (("inputs", graph.InputsAsNumpy()), ("outputs", graph.OutputsAsNumpy())):
+        numbers = _numbers(numbers)
+        if len(numbers) != 1:
+            raise TfliteError(f"The network has {len(numbers)} {what}; Eyas runs those with one")
+        _check(0 <= numbers[0] < len(tensors))
+        ends.append(int(numbers[0]))
+    return FileModel(tensors, operators, ends[0], ends[1])
+
+
+def _numbers(vector: Any) -> Array:
+    """A vector of the file; the classes give 0 for one that is absent."""
+    return np.zeros(0, np.int64) if isinstance(vector, int) else vector
+
+
+def _name(value: bytes | None) -> str:
+    return (value or b"")[:MAX_NAME].decode(errors="replace")
+
+
+def _spelling(enumeration: type, value: int, what: str) -> str:
+    names = {number: name for name, number in vars(enumeration).items() if name.isupper()}
+    return names.get(value, f"{what} {value}")
+
+
+def _tensor(model: Any, tensor: Any) -> FileTensor:
+    name = _name(tensor.Name())
+    shape, signature = _numbers(tensor.ShapeAsNumpy()), _numbers(tensor.ShapeSignatureAsNumpy())
+    if max(len(shape), len(signature)) > MAX_DIMENSIONS:
+        raise TfliteError(
+            f"Tensor {name!r} has {len(shape)} dimensions; Eyas takes at most {MAX_DIMENSIONS}"
+        )
+    scales, points, dimension = np.zeros(0, np.float32), np.zeros(0, np.int64), 0
+    quantization = tensor.Quantization()
+    if quantization is not None:
+        if quantization.DetailsType() != tflite.QuantizationDetails.NONE:
+            raise TfliteError(
+                f"Tensor {name!r} is quantised in a way of its own (blocks or custom)"
+            )
+        scales = _numbers(quantization.ScaleAsNumpy())
+        points = _numbers(quantization.ZeroPointAsNumpy())
+        dimension = quantization.QuantizedDimension()
+        _check(len(points) == len(scales))
+    for unusual, what in (
+        (tensor.Sparsity() is not None, "is sparse"),
+        (tensor.IsVariable(), "keeps its values from run to run"),
+    ):
+        if unusual:
+            raise TfliteError(f"Tensor {name!r} {what}, which Eyas does not support")
+    return FileTensor(
+        name=name,
+        shape=tuple(shape.tolist()),
+        dynamic=bool((signature[1:] < 0).any()),
+        dtype=_spelling(tflite.TensorType, tensor.Type(), "type"),
+        scales=scales,
+        zero_points=points,
+        channel_dimension=dimension,
+        data=_constant(model, tensor.Buffer(), name),
+    )
+
+
+def _constant(model: Any, index: int, name: str) -> Array | None:
+    """The bytes of buffer ``index``; None where a tensor is computed."""
+    _check(index < model.BuffersLength())
+    buffer = model.Buffers(index)
+    if buffer.Offset() > 1:
+        raise TfliteError(f"Tensor {name!r} lies outside the flatbuffer, as in files beyond 2 GB")
+    data = _numbers(buffer.DataAsNumpy())
+    return data if len(data) else None
+
+
+def _operator(model: Any, operator: Any, tensors: int) -> FileOperator:
+    index = operator.OpcodeIndex()
+    _check(index < model.OperatorCodesLength())
+    entry = model.OperatorCodes(index)
+    # Codes up to 127 stood in a byte once; files still carry both, and the greater one holds.
+    number = max(entry.DeprecatedBuiltinCode(), entry.BuiltinCode())
+    code = _spelling(tflite.BuiltinOperator, number, "operator number")
+    if code == "CUSTOM":
+        code = f"custom operator {_name(entry.CustomCode())}"
+    return FileOperator(
+        code,
+        entry.Version(),
+        _operands(operator.InputsAsNumpy(), tensors),
+        _operands(operator.OutputsAsNumpy(), tensors),
+        _options(code, operator),
+    )
+
+
+def _operands(vector: Any, tensors: int) -> tuple[int, ...]:
+    numbers = _numbers(vector)[:MAX_OPERANDS]
+    _check(bool(((numbers >= NO_TENSOR) & (numbers < tensors)).all()))
+    return tuple(numbers.tolist())
+
+
+def _options(code: str, operator: Any) -> dict[str, Any]:
+    if code not in OPTIONS:
+        return {}
+    kind, names = OPTIONS[code]
+    table = operator.BuiltinOptions()
+    _check(operator.BuiltinOptionsType() == getattr(tflite.BuiltinOptions, kind))
+    _check(table is not None)
+    options = getattr(tflite, kind)()
+    options.Init(table.Bytes, table.Pos)
+    return {name: getattr(options, name)() for name in names}
