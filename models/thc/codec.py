@@ -12,7 +12,7 @@ from torch import Tensor
 from eyas.interfaces.thc import BLOCK_LOG2, ROUNDING_BITS, LookupTable
 from models.thc import fixed_point
 from models.thc.generator import random_words
-from models.thc.hadamard import hadamard, signs
+from models.thc.hadamard import flip_signs, hadamard
 from models.thc.table import Quantizer
 
 __all__ = ["LONGEST_TRANSFORM", "Codec", "round_float"]
@@ -140,9 +140,13 @@ class Codec:
             raise ValueError(f"Form must be float or fixed, not {form!r}")
         zero = (block_norms == 0).unsqueeze(1)
         rotated = blocks / block_norms.unsqueeze(1).masked_fill(zero, 1)
-        rotated *= signs(*blocks.shape, **place, device=vector.device)
         g = self.table.granularity
-        at = hadamard(rotated).mul_(g / (2 * self.quantizer.threshold)).add_(g / 2).clamp_(0, g)
+        at = (
+            hadamard(flip_signs(rotated, **place))
+            .mul_(g / (2 * self.quantizer.threshold))
+            .add_(g / 2)
+            .clamp_(0, g)
+        )
         random = random_words(at.numel(), **place, worker=worker, device=vector.device)
         indices = round_float(at, random.view_as(at), self.table)
         return indices.masked_fill_(zero, 0).flatten()
@@ -192,7 +196,7 @@ class Codec:
             scale /= added
         result = hadamard(centred).mul_(scale)
         result *= self._block_norms(norms, blocks, d).unsqueeze(1)
-        result *= signs(blocks, d, seed=self.seed, step=step, stream=stream, device=sums.device)
+        flip_signs(result, seed=self.seed, step=step, stream=stream)
         return result.flatten()[:length]
 
     def residual(
@@ -211,9 +215,10 @@ class Codec:
         worker out: the contribution then stays in the error.
         """
         entries = torch.tensor(self.table.entries, dtype=torch.int32, device=indices.device)
+        own = entries.index_select(0, indices.to(torch.int32))
         added = 1 if included is None else included.to(torch.int32)
         heard = self.decode(
-            entries[indices.to(torch.int32)],
+            own,
             norms,
             added=added,
             step=step,
@@ -249,9 +254,16 @@ class Codec:
 
 def round_float(at: Tensor, random: Tensor, table: LookupTable) -> Tensor:
     """Indices (uint8) of positions 0…g (float32), rounded by 16 random bits each."""
-    device = at.device
-    z = torch.tensor(table.intervals, dtype=torch.int32, device=device)[at.to(torch.int32)]
-    low = torch.tensor(table.entries, dtype=torch.float32, device=device)[z]
-    gap = torch.tensor(table.gaps, dtype=torch.float32, device=device)[z]
-    up = random * gap < (at - low) * (1 << ROUNDING_BITS)
-    return (z + up).to(torch.uint8)
+    place = at.to(torch.int32).flatten()
+    z, low, gap = (
+        torch.tensor(facts, dtype=dtype, device=at.device)[list(table.intervals)]
+        .index_select(0, place)
+        .view_as(at)
+        for facts, dtype in (
+            (range(len(table.entries)), torch.uint8),
+            (table.entries, torch.float32),
+            (table.gaps, torch.float32),
+        )
+    )
+    up = random.to(torch.float32).mul_(gap) < (at - low).mul_(1 << ROUNDING_BITS)
+    return z + up

@@ -40,7 +40,7 @@ integer of 128 bits, word 0 lowest::
 *Packing*: :data:`eyas.interfaces.thc.PACKING`, coordinate 0 first; byte 0 is the lowest byte of a
 little-endian beat.  With 4 bits coordinate 2k stands in the high nibble of byte k.
 
-The test vectors stand in ``tests/thc/vectors.py``.
+``tests/thc/scalar.py`` is the same in plain integers, ``tests/thc/test_vectors.py`` has vectors.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def mantissas(blocks: Tensor, exponents: Tensor) -> Tensor:
 
 
 def positions(words: Tensor, multipliers: Tensor, negative: Tensor, granularity: int) -> Tensor:
-    """Where each rotated coordinate lies among the g + 1 points: int64, Q6.11.
+    """Where each rotated coordinate lies among the g + 1 points: int32, Q6.11.
 
     Parameters
     ----------
@@ -124,16 +124,20 @@ def positions(words: Tensor, multipliers: Tensor, negative: Tensor, granularity:
     wide = sums.clamp_(-limit, limit - 1).to(torch.int64)
     centre = (granularity << (MULTIPLIER_FRACTION - 1)) + (1 << (_SHIFT - 1))
     scaled = (wide.mul_(multipliers.to(torch.int64).unsqueeze(-1)).add_(centre)) >> _SHIFT
-    return scaled.clamp_(0, granularity << POSITION_FRACTION)
+    return scaled.clamp_(0, granularity << POSITION_FRACTION).to(torch.int32)
 
 
 def round_positions(at: Tensor, random: Tensor, table: LookupTable) -> Tensor:
-    """Indices (uint8) of positions in Q.11, rounded by 16 random bits each."""
-    device = at.device
-    z = torch.tensor(table.intervals, device=device)[at >> POSITION_FRACTION]
-    low = torch.tensor(table.entries, device=device)[z] << POSITION_FRACTION
-    gap = torch.tensor(table.gaps, device=device)[z]
-    up = random * gap < (at - low) << (ROUNDING_BITS - POSITION_FRACTION)
+    """Indices (uint8) of int32 positions in Q6.11, rounded by 16 random bits each."""
+    place = (at >> POSITION_FRACTION).flatten()
+    z, low, gap = (
+        torch.tensor(facts, dtype=torch.int32, device=at.device)[list(table.intervals)]
+        .index_select(0, place)
+        .view_as(at)
+        for facts in (range(len(table.entries)), table.entries, table.gaps)
+    )
+    distance = at - (low << POSITION_FRACTION)
+    up = random * gap < distance << (ROUNDING_BITS - POSITION_FRACTION)
     return (z + up).to(torch.uint8)
 
 

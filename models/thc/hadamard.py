@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.thc.generator import sign_bits
 
-__all__ = ["hadamard", "signs"]
+__all__ = ["flip_signs", "hadamard"]
 
 _CHUNK = 1 << 17
 """Coordinates transformed at once: both buffers stay in a processor's cache."""
@@ -65,18 +65,8 @@ def _butterflies(x: Tensor) -> Tensor:
     return x
 
 
-def signs(
-    blocks: int,
-    block: int,
-    *,
-    seed: int,
-    step: int,
-    stream: int = 0,
-    first: int = 0,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """The diagonal of ±1 of each block, (blocks, block) float32; ``first`` is a block's number."""
-    bits = sign_bits(
-        blocks * block, seed=seed, step=step, stream=stream, first=first * block, device=device
-    )
-    return bits.mul_(-2).add_(1).to(torch.float32).view(blocks, block)
+def flip_signs(x: Tensor, *, seed: int, step: int, stream: int = 0) -> Tensor:
+    """Negate, in place, the coordinates of float32 blocks ``x`` that the shared draws name."""
+    bits = sign_bits(x.numel(), seed=seed, step=step, stream=stream, device=x.device)
+    x.view(torch.int32).bitwise_xor_(bits.view_as(x) << 31)
+    return x
