@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from models.vision.graph import Graph
-from tests.models.tflite_writer import from_graph
+from tests.models.tflite_graph import from_graph
 
 __all__ = ["run_file", "run_graph"]
 
@@ -30,9 +30,12 @@ def run_file(model: bytes, values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def run_graph(graph: Graph, pictures: np.ndarray) -> dict[str, np.ndarray]:
-    """What LiteRT's reference kernels compute for each of the graph's tensors, [N, H, W, C]."""
+    """What LiteRT's reference kernels compute for each of the graph's tensors, [N, H, W, C].
+
+    The probabilities are among them where the graph ends in a softmax.
+    """
     maps = run_file(from_graph(graph, len(pictures)), pictures)
+    tensors = [*graph.tensors.values(), *([graph.softmax] if graph.softmax else [])]
     return {
-        name: maps[name].reshape(len(pictures), *tensor.shape)
-        for name, tensor in graph.tensors.items()
+        tensor.name: maps[tensor.name].reshape(len(pictures), *tensor.shape) for tensor in tensors
     }

@@ -15,7 +15,15 @@ from models.vision.graph import (
 )
 from models.vision.reference import run, run_layers
 from tests.models.litert import run_file, run_graph
-from tests.models.random_graphs import convolutions, fully_connecteds, pictures_of, pools
+from tests.models.random_graphs import convolutions, fully_connecteds, pictures_of, pools, seeds
+from tests.models.random_layers import (
+    additions,
+    average_pools,
+    depthwise_convolutions,
+    means,
+    pads,
+    requantizations,
+)
 from tests.models.tflite_writer import TfliteWriter
 
 # Derandomised: the same examples in every run.
@@ -48,6 +56,51 @@ def test_fully_connected(graph: Graph) -> None:
 @given(pools())
 def test_pools(graph: Graph) -> None:
     check(graph)
+
+
+@fixed
+@given(depthwise_convolutions())
+def test_depthwise_convolution(graph: Graph) -> None:
+    check(graph)
+
+
+@fixed
+@given(average_pools())
+def test_average_pools_with_padding(graph: Graph) -> None:
+    check(graph)
+
+
+@settings(fixed, max_examples=300)
+@given(additions())
+def test_addition(graph: Graph) -> None:
+    check(graph, 16)
+
+
+@settings(fixed, max_examples=40)
+@given(pads())
+def test_pads(graph: Graph) -> None:
+    check(graph, 3)
+
+
+@settings(fixed, max_examples=400)
+@given(requantizations())
+def test_requantization(graph: Graph) -> None:
+    pictures = np.arange(-128, 128).astype(np.int8).reshape(1, *graph.input_tensor.shape)
+    expected = run_graph(graph, pictures)["out"]
+    np.testing.assert_array_equal(run(graph, pictures), expected)
+
+
+@fixed
+@given(means(), seeds)
+def test_mean(graph: Graph, seed: int) -> None:
+    """Channels of little spread, around means that are anything."""
+    rng = np.random.default_rng(seed)
+    shape = graph.input_tensor.shape
+    middles = rng.integers(-128, 128, (12, 1, 1, shape[2]))
+    pictures = middles + rng.integers(-30, 30, (12, *shape)) // rng.integers(1, 30)
+    pictures = pictures.clip(-128, 127).astype(np.int8)
+    expected = run_graph(graph, pictures)["out"]
+    np.testing.assert_array_equal(run(graph, pictures), expected)
 
 
 def test_fully_connected_rounds_once() -> None:
