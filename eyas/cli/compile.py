@@ -22,7 +22,8 @@ def compile_model(
         typer.Argument(
             metavar="MODEL",
             dir_okay=False,
-            help="A quantised graph (*.qgraph*), or a float network of torch.export (*.pt2*).",
+            help="A TensorFlow Lite network in int8 (*.tflite*), a quantised graph (*.qgraph*), "
+            "or a float network of torch.export (*.pt2*).",
         ),
     ],
     output: Annotated[
@@ -37,6 +38,13 @@ def compile_model(
             help="Pictures (array *images*) from which the ranges of a float network are taken.",
         ),
     ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold/--no-fold",
+            help="Leave out channels that are the same for every picture; answers do not change.",
+        ),
+    ] = True,
     config: ConfigOption = Config.default,
 ) -> None:
     """Compile a network to a program for the vision engine.
@@ -50,12 +58,17 @@ def compile_model(
     check_writable(output)
     with notes.status(f"Compiling {model.name}"):
         graph = read_graph(model, calibrate)
-        program = compile_graph(graph, config.vision)
+        program = compile_graph(graph, config.vision, fold=fold)
         program.save(output)
     say(
         f"{output}: {graph.name}, {len(program.manifest['layers'])} layers, "
         f"{graph.macs():,} multiply-accumulates a picture, {len(program.image):,} bytes",
     )
+    if folded := program.manifest["folded"]["channels"]:
+        say(
+            f"constant channels folded: {folded:,}; {program.manifest['macs']:,} "
+            "multiply-accumulates are left"
+        )
 
 
 def read_graph(model: Path, calibrate: Path | None) -> Graph:
@@ -66,12 +79,23 @@ def read_graph(model: Path, calibrate: Path | None) -> Graph:
     if calibrate is not None:
         raise CommandError(f"--calibrate is for .pt2 files; {model.name} is quantised already")
     if suffix == ".tflite":
-        raise CommandError(f"{model.name}: reading .tflite files follows in a later release")
+        return _import(model)
     if suffix != ".qgraph":
-        raise CommandError(f"{model.name}: MODEL must be a .qgraph or a .pt2 file")
+        raise CommandError(f"{model.name}: MODEL must be a .tflite, a .qgraph or a .pt2 file")
     from models.vision.graph import Graph
 
     return Graph.load(model)
+
+
+def _import(model: Path) -> Graph:
+    """The network of a .tflite file."""
+    data = model.read_bytes()
+    from eyas.compiler.tflite_import import TfliteError, import_tflite
+
+    try:
+        return import_tflite(data, model.stem)
+    except TfliteError as error:
+        raise CommandError(f"{model}: {error}") from error
 
 
 def _quantise(model: Path, calibrate: Path | None) -> Graph:

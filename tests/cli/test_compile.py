@@ -1,5 +1,6 @@
 """eyas compile: both kinds of networks, and what it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from eyas.compiler.tflite_import import import_tflite
 from eyas.interfaces.program_file import Program
 from models.vision.graph import Graph
-from tests.cli.conftest import Files
+from tests.cli.conftest import Files, small_graph
+from tests.tflite_builder import TfliteBuilder
 
 
 def refused(answer, message: str, output: Path) -> None:
@@ -27,6 +30,53 @@ def test_a_quantised_graph(eyas, files: Files, tmp_path: Path) -> None:
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"{output}: small, 2 layers, 2,520 multiply-accumulates")
     assert output.read_bytes() == files.program.read_bytes()
+
+
+@pytest.fixture
+def tflite_network(tmp_path: Path) -> Path:
+    """A small network of TensorFlow Lite, as a file."""
+    builder = TfliteBuilder(seed=6)
+    x = builder.input((6, 6, 3), 1 / 255, -128)
+    x = builder.conv(x, 8, (3, 3), activation="RELU")
+    x = builder.conv(x, 4, (1, 1), stride=2)
+    path = tmp_path / "some.tflite"
+    path.write_bytes(builder.finish(builder.dense(builder.reshape(x, (1, 36)), 3)))
+    return path
+
+
+def test_a_tflite_file(eyas, tflite_network: Path, tmp_path: Path) -> None:
+    output = tmp_path / "some.eyas"
+    answer = eyas("compile", tflite_network, "-o", output, "--config", "small")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith(f"{output}: some, 3 layers, 8,172 multiply-accumulates")
+    program = Program.load(output)
+    assert program.manifest["name"] == "some"
+    assert program.graph == import_tflite(tflite_network.read_bytes(), "some").to_bytes()
+
+
+def test_folding_can_be_turned_off(eyas, tmp_path: Path) -> None:
+    graph = small_graph()
+    edges, classes = graph.nodes
+    weights = edges.weights.copy()
+    weights[1] = 0
+    dead = replace(edges, weights=weights)
+    replace(graph, nodes=(dead, classes)).save(tmp_path / "dead.qgraph")
+    sizes, lines = [], []
+    for option in ((), ("--fold",), ("--no-fold",)):
+        output = tmp_path / "dead.eyas"
+        answer = eyas(
+            "compile", tmp_path / "dead.qgraph", "-o", output, "--config", "small", *option
+        )
+        assert answer.code == 0, answer.err
+        program = Program.load(output)
+        sizes.append(program.manifest["folded"]["channels"])
+        lines.append(answer.out.splitlines()[1:])
+        assert Graph.from_bytes(program.graph).macs() == 2520  # the reference runs the whole of it
+    assert sizes == [1, 1, 0]
+    assert (
+        lines[0] == lines[1] == ["constant channels folded: 1; 1,890 multiply-accumulates are left"]
+    )
+    assert lines[2] == []
 
 
 @pytest.fixture
@@ -78,7 +128,7 @@ def test_an_unsupported_module_is_named(eyas, float_network, tmp_path: Path) -> 
 def test_files_that_are_not_networks(eyas, float_network, tmp_path: Path) -> None:
     _, pictures = float_network
     output = tmp_path / "out.eyas"
-    for name in ("x.qgraph", "x.pt2"):
+    for name in ("x.qgraph", "x.pt2", "x.tflite"):
         (tmp_path / name).write_bytes(b"nothing of the kind")
     none = tmp_path / "none.pt2"
     for arguments, message in (
@@ -86,8 +136,9 @@ def test_files_that_are_not_networks(eyas, float_network, tmp_path: Path) -> Non
         ((tmp_path / "x.pt2", "--calibrate", pictures), "is not a network that torch.export saved"),
         ((none, "--calibrate", pictures), f"{none}: there is no such file"),
         ((tmp_path / "none.qgraph",), "none.qgraph: No such file or directory"),
-        ((tmp_path / "x.tflite",), "reading .tflite files follows in a later release"),
-        ((tmp_path / "x.onnx",), "MODEL must be a .qgraph or a .pt2 file"),
+        ((tmp_path / "x.tflite",), "x.tflite: This is not a .tflite file"),
+        ((tmp_path / "none.tflite",), "none.tflite: No such file or directory"),
+        ((tmp_path / "x.onnx",), "MODEL must be a .tflite, a .qgraph or a .pt2 file"),
     ):
         refused(eyas("compile", *arguments, "-o", output), message, output)
 
@@ -104,7 +155,7 @@ def test_a_network_that_does_not_fit_is_refused_with_figures(eyas, tmp_path: Pat
         "--config", "small",
     )  # fmt: skip
     refused(answer, "KiB of weights", output)
-    assert "the engine has 8 KiB" in answer.err
+    assert "the engine has 8.0 KiB (512 rows): layer '2' needs" in answer.err
 
 
 def test_an_output_that_cannot_be_written(eyas, files: Files, tmp_path: Path) -> None:
