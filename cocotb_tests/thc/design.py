@@ -1,0 +1,33 @@
+"""The units in several shapes, side by side in one design: one build for all benches."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
+from eyas.interfaces.thc_config import ThcConfig
+from hdl.thc.lookup_lanes import LookupLanes
+
+__all__ = ["LANES", "ThcUnits"]
+
+LANES = {
+    "64_4": ThcConfig(),
+    "64_2": ThcConfig(index_bits=2, slots=2, slot_bytes=128, jobs=4),
+    "128_3": ThcConfig(width=128, index_bits=3, slots=4, slot_bytes=256, jobs=8),
+    "256_4": ThcConfig(width=256, slots=2),
+}
+"""Configurations of the lookup lanes, by width and index bits."""
+
+
+class ThcUnits(wiring.Component):
+    """The units in their shapes; ports are named ``UNIT_SHAPE__MEMBER``."""
+
+    def __init__(self):
+        self.units = {f"lanes_{name}": LookupLanes(config) for name, config in LANES.items()}
+        super().__init__({name: Out(unit.signature) for name, unit in self.units.items()})
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, unit in self.units.items():
+            m.submodules[name] = unit
+            wiring.connect(m, unit, wiring.flipped(getattr(self, name)))
+        return m
