@@ -43,10 +43,13 @@ def check(engine: VisionEngine, graph: Graph, count: int = 4) -> None:
     result = engine.infer(pictures)
     expected = reference.run_layers(graph, pictures)
     for number, entry in enumerate(program.manifest["layers"]):
+        if entry["tensor"] is None:
+            continue  # the next layers complete the map
         actual = engine.probe(pictures[-1], number)
-        np.testing.assert_array_equal(
-            actual, expected[entry["tensor"]][-1], err_msg=f"layer {entry['name']}"
-        )
+        wanted = expected[entry["tensor"]][-1]
+        if entry["channels"] is not None:
+            wanted = wanted[..., entry["channels"]]
+        np.testing.assert_array_equal(actual, wanted, err_msg=f"layer {entry['name']}")
     np.testing.assert_array_equal(result.outputs, expected[graph.output], err_msg="output")
     engine.infer(pictures[:1])
     for entry, counters in zip(program.manifest["layers"], engine.layer_counters(), strict=True):
