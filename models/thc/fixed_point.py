@@ -6,9 +6,9 @@ A block of d = 2^k coordinates (k 3…10; the RTL has k = 10) becomes d indices.
 *Software prepares, for each block* (:func:`scales`, :func:`mantissas`)::
 
     M           the norm on which the workers agreed, M ≥ ‖v‖ (of the block v, before the transform)
-    f·2^e       = M / 32767,  ½ ≤ f < 1                               e: the shared exponent
+    f·2^15·2^e  = M,  ½ ≤ f < 1                                       e: the shared exponent
     x[i]        = round(v[i] / 2^e), saturated to ±32767              int16, DRAM: little-endian
-    m           = round(2^25 · g / (2·t_p) / (32767·f))               17 bit unsigned
+    m           = round(2^25 · g / (2·t_p) / (f·2^15))                17 bit unsigned
                 = 0 where M = 0, and nowhere else
 
 so that every worker has the same e and m, and m·x·2^−25 is x's share of a position.
@@ -51,6 +51,7 @@ from torch import Tensor
 from eyas.interfaces.thc import (
     ENCODER_BLOCKS,
     ENCODER_GRANULARITY,
+    MANTISSA_BITS,
     MANTISSA_LIMIT,
     MULTIPLICAND_BITS,
     MULTIPLIER_BITS,
@@ -90,10 +91,11 @@ def check(quantizer: Quantizer, block: int) -> None:
 
 def scales(norms: Tensor, quantizer: Quantizer) -> tuple[Tensor, Tensor]:
     """Each block's exponent e and multiplier m (int32) from its agreed norm (float32)."""
-    fraction, exponents = torch.frexp(norms / MANTISSA_LIMIT)
-    multipliers = (_multiplier(quantizer) / fraction).round()
+    fractions, exponents = torch.frexp(norms)
     zero = norms == 0
-    return exponents.masked_fill(zero, 0), multipliers.masked_fill(zero, 0).to(torch.int32)
+    multipliers = (_multiplier(quantizer) / fractions).round().masked_fill(zero, 0)
+    exponents = (exponents - (MANTISSA_BITS - 1)).masked_fill(zero, 0)
+    return exponents.to(torch.int32), multipliers.to(torch.int32)
 
 
 def mantissas(blocks: Tensor, exponents: Tensor) -> Tensor:
@@ -168,7 +170,7 @@ def encode(
 def _multiplier(quantizer: Quantizer) -> float:
     """The multiplier of a block whose fraction f is 1: half the greatest there is."""
     points = quantizer.table.granularity / (2 * quantizer.threshold)
-    return points * (1 << MULTIPLIER_FRACTION) / MANTISSA_LIMIT
+    return points * (1 << (MULTIPLIER_FRACTION - MANTISSA_BITS + 1))
 
 
 def _wrapped(values: Tensor, bits: int) -> Tensor:
