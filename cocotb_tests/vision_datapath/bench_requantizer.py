@@ -26,6 +26,12 @@ BINS = (
     "tie in the second rounding, positive",
     "tie in the second rounding, negative",
     "negative that rounds to 0",
+    "rounded once, tie, positive",
+    "rounded once, tie, negative",
+    "rounded once without a right shift, tie, positive",
+    "rounded once without a right shift, tie, negative",
+    "rounded once with a right shift by 31",
+    "rounded once, otherwise than twice",
     "no right shift",
     "right shift by 31",
     "left shift that wraps",
@@ -53,6 +59,7 @@ class Lanes:
     multiplier: np.ndarray
     shift: np.ndarray
     pre_shift: np.ndarray
+    rounds_once: np.ndarray
 
     def parameters(self, time: int) -> int:
         """The parameters' port."""
@@ -63,6 +70,7 @@ class Lanes:
                 "multiplier": int(self.multiplier[time, channel]),
                 "shift": int(self.shift[time, channel]),
                 "pre_shift": int(self.pre_shift[time, channel]),
+                "rounds_once": int(self.rounds_once[time, channel]),
             }
             port = port << parameter_layout.size | parameter_layout.const(values).as_value().value
         return port
@@ -89,7 +97,7 @@ def stimuli(rng: np.random.Generator, time: int, pixels: int, channels: int) -> 
     operand >>= np.where(anything, rng.integers(0, 32, operand.shape), 0)
     bias = rng.integers(-(2**31), 2**31, shape) >> rng.choice([0, 1, 16], shape)
     sums = (operand - bias[:, None]).astype(np.uint32).astype(np.int32)
-    return Lanes(sums, bias, multiplier, shift, pre_shift)
+    return Lanes(sums, bias, multiplier, shift, pre_shift, rng.random(shift.shape) < 0.4)
 
 
 def expected_values(
@@ -101,10 +109,14 @@ def expected_values(
         torch.from_numpy(values.astype(np.int64))[:, None]
         for values in (lanes.bias, lanes.multiplier, lanes.shift, lanes.pre_shift)
     )
+    once = torch.from_numpy(lanes.rounds_once)[:, None]
+    twice = ~once
     total = wrap_int32(sums + bias)
     x = wrap_int32(total << pre_shift)
     y = saturating_rounding_doubling_high_multiply(x, multiplier)
-    quotient = rounding_divide_by_power_of_two(y, shift)
+    quotient_twice = rounding_divide_by_power_of_two(y, shift)
+    quotient_once = rounding_divide_by_power_of_two(x * multiplier, 31 + shift)
+    quotient = torch.where(once, quotient_once, quotient_twice)
     unclamped = quotient + zero_point
     values = unclamped.clamp(low, high)
 
@@ -117,10 +129,17 @@ def expected_values(
     first_tie = (x * multiplier) & 0x7FFF_FFFF == 1 << 30
     second_tie = (shift > 0) & (y & ((1 << shift) - 1) == (1 << shift) >> 1)
     inside = (unclamped >= low) & (unclamped <= high)
-    hit("tie in the first rounding, positive", first_tie, x > 0, shift == 0, inside)
-    hit("tie in the first rounding, negative", first_tie, x < 0, shift == 0, inside)
-    hit("tie in the second rounding, positive", second_tie, y > 0, inside)
-    hit("tie in the second rounding, negative", second_tie, y < 0, inside)
+    only_tie = (x * multiplier) & ((2 << (30 + shift)) - 1) == 1 << (30 + shift)
+    hit("tie in the first rounding, positive", twice, first_tie, x > 0, shift == 0, inside)
+    hit("tie in the first rounding, negative", twice, first_tie, x < 0, shift == 0, inside)
+    hit("tie in the second rounding, positive", twice, second_tie, y > 0, inside)
+    hit("tie in the second rounding, negative", twice, second_tie, y < 0, inside)
+    hit("rounded once, tie, positive", once, only_tie, x > 0, shift > 0, inside)
+    hit("rounded once, tie, negative", once, only_tie, x < 0, shift > 0, inside)
+    hit("rounded once without a right shift, tie, positive", once, first_tie, x > 0, shift == 0)
+    hit("rounded once without a right shift, tie, negative", once, first_tie, x < 0, shift == 0)
+    hit("rounded once with a right shift by 31", once, shift == 31, quotient != 0)
+    hit("rounded once, otherwise than twice", once, quotient_once != quotient_twice, inside)
     hit("negative that rounds to 0", x < 0, multiplier != 0, y == 0, shift > 0)
     hit("no right shift", shift == 0, inside)
     hit("right shift by 31", shift == 31, quotient != 0)
@@ -231,6 +250,7 @@ async def litert_vectors(dut):
                 multiplier=np.array([multiplier]),
                 shift=np.maximum(-np.array([exponent]), 0),
                 pre_shift=np.maximum(np.array([exponent]), 0),
+                rounds_once=np.zeros((1, channels), bool),
             )
             expected = vectors["expected"][np.array(indices).T]
             coverage.hit("multiplier 0", 0 in multiplier)

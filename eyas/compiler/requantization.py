@@ -14,7 +14,7 @@ import numpy as np
 
 from eyas.compiler.errors import CompileError
 from eyas.compiler.pooling import average_parameters
-from models.vision.graph import Conv2D, FullyConnected, Tensor
+from models.vision.graph import Conv2D, DepthwiseConv2D, FullyConnected, Tensor
 
 __all__ = ["ChannelParameters", "average", "identity", "of_convolution", "of_fully_connected"]
 
@@ -32,6 +32,7 @@ class ChannelParameters:
     multiplier: int = 0
     shift: int = 0
     pre_shift: int = 0
+    rounds_once: bool = False
 
 
 def identity() -> ChannelParameters:
@@ -45,7 +46,9 @@ def average(count: int) -> ChannelParameters:
     return ChannelParameters(multiplier=multiplier, shift=shift, pre_shift=pre_shift)
 
 
-def of_convolution(node: Conv2D, source: Tensor, target: Tensor) -> list[ChannelParameters]:
+def of_convolution(
+    node: Conv2D | DepthwiseConv2D, source: Tensor, target: Tensor
+) -> list[ChannelParameters]:
     """Parameters of every output channel of a convolution, with TensorFlow Lite's two roundings.
 
     The bias takes −zero_point · Σ weights in, so that the array multiplies raw int8 values; padded
@@ -62,10 +65,10 @@ def of_fully_connected(
 ) -> list[ChannelParameters]:
     """Parameters of every output of a fully connected layer, which LiteRT rounds but once.
 
-    Its kernel computes ``round(sum · ratio)`` in double precision, halves away from zero. The lane
-    rounds twice; with the sum shifted as far left as its bound allows, the first rounding is far
-    below the last one's step, and the multiplier is chosen so that the output steps at exactly the
-    same sums.
+    Its kernel computes ``round(sum · ratio)`` in double precision, halves away from zero. The
+    lane's multiplier has 31 bits; of those next to the ratio one is taken with which the output
+    steps at exactly the same sums (docs/decisions/0009-fully-connected-rounds-once.md says why
+    there is one).
     """
     least, greatest = -128 - source.zero_point, 127 - source.zero_point
     weights = node.weights.astype(np.int64)
@@ -89,7 +92,7 @@ def _wrapped(low: int, high: int) -> list[range]:
 
 
 def _channels(
-    node: Conv2D | FullyConnected, source: Tensor, target: Tensor
+    node: Conv2D | DepthwiseConv2D | FullyConnected, source: Tensor, target: Tensor
 ) -> list[tuple[int, float]]:
     """Folded bias, and output steps in a step of the sum, of each channel."""
     weights = node.weights.reshape(len(node.weights), -1)
@@ -109,7 +112,7 @@ def _mantissa(ratio: float) -> tuple[int, int]:
 
 
 def _rounded_twice(
-    node: Conv2D | FullyConnected, channel: int, bias: int, ratio: float
+    node: Conv2D | DepthwiseConv2D | FullyConnected, channel: int, bias: int, ratio: float
 ) -> ChannelParameters:
     multiplier, exponent = _mantissa(ratio)
     if exponent < -31:  # too small to matter: every sum becomes 0
@@ -125,19 +128,32 @@ def _rounded_once(
     multiplier, exponent = _mantissa(ratio)
     bound = max(max(abs(item.start), abs(item.stop - 1)) for item in sums)
     if bound * ratio < 0.5:
-        return ChannelParameters(bias=bias)
+        return ChannelParameters(bias=bias, rounds_once=True)
     if exponent > MAX_PRE_SHIFT:
         raise _too_large(node, channel, ratio)
-    room = min(MAX_PRE_SHIFT, 31 - bound.bit_length(), MAX_SHIFT + exponent)
-    for pre_shift in range(max(0, room), max(0, exponent) - 1, -1):
-        shift = pre_shift - exponent
-        low, high = _multipliers(ratio, sums, pre_shift, shift)
-        if low <= high:
-            return ChannelParameters(bias, min(max(multiplier, low), high), shift, pre_shift)
-    raise CompileError(
-        f"Layer {node.name!r}: no parameters round channel {channel}'s sums times {ratio!r} as "
-        "LiteRT does; scale its weights a little differently"
-    )
+    pre_shift, shift = max(0, exponent), max(0, -exponent)
+    if not all(_holds(item, pre_shift) for item in sums):
+        # Where all sums are saturated alike, nearer ones, which do not wrap, are so as well.
+        nearest = min(min(abs(item.start), abs(item.stop - 1)) for item in sums)
+        spare = nearest - math.ceil(2 * OUTPUT_STEPS / ratio)
+        shifted = -spare if sums[0].start > 0 else spare
+        moved = range(sums[0].start + shifted, sums[0].stop + shifted)
+        if len(sums) > 1 or 0 in sums[0] or spare < 0 or not _holds(moved, pre_shift):
+            raise _too_large(node, channel, ratio)
+        bias, sums = bias + shifted, [moved]
+    low, high = _multipliers(ratio, sums, pre_shift, shift)
+    if low > high:
+        raise CompileError(
+            f"{node.label}: no multiplier of 31 bits rounds channel {channel}'s sums, up to "
+            f"{bound}, times {ratio!r} as LiteRT does; change the scale of its output a little"
+        )
+    return ChannelParameters(bias, min(max(multiplier, low), high), shift, pre_shift, True)
+
+
+def _holds(sums: range, pre_shift: int) -> bool:
+    """Whether the sums, shifted left, are int32."""
+    limit = 1 << (31 - pre_shift)
+    return -limit <= sums.start and sums.stop <= limit
 
 
 def _steps(ratio: float) -> Iterator[tuple[int, int]]:
@@ -147,7 +163,7 @@ def _steps(ratio: float) -> Iterator[tuple[int, int]]:
     """
     for step in range(1, OUTPUT_STEPS + 1):
         first = max(1, math.ceil((step - 0.5) / ratio) - 1)
-        while math.floor(first * ratio + 0.5) < step:
+        while first * ratio < step - 0.5:
             first += 1
         yield step, first
 
@@ -155,32 +171,28 @@ def _steps(ratio: float) -> Iterator[tuple[int, int]]:
 def _multipliers(ratio: float, sums: list[range], pre_shift: int, shift: int) -> tuple[int, int]:
     """The least and the greatest multiplier with which a lane steps where it should.
 
-    With x = |sum| · 2^pre_shift the lane gives ``step`` or more for a positive sum when
-    x · M + 2^30 >= 2^31 · edge, and −``step`` or less for a negative one when
-    −x · M + 2^30 < 2^31 · (1 − edge), where ``edge`` is the least value that the right shift
-    rounds to ``step``. Of the sums that occur, the one next above the step and the one next below
-    it bound the multiplier.
+    With x = |sum| · 2^pre_shift the lane gives ``step`` or more, of the sum's sign, when
+    x · M >= (2 · step − 1) · 2^(30 + shift). Of the sums that occur, the one next above the step
+    and the one next below it bound the multiplier.
     """
     positive = [range(max(1, item.start), item.stop) for item in sums if item.stop > 1]
     negative = [range(max(1, 1 - item.stop), 1 - item.start) for item in sums if item.start < 0]
+    sizes = positive + negative
     least, greatest = 0, (1 << 31) - 1
     for step, first in _steps(ratio):
-        edge = (step << shift) - ((1 << shift) >> 1)
-        needed = (edge << 31) - (1 << 30)
-        for sizes, enough in (
-            (positive, lambda x, needed=needed: -(-needed // x)),
-            (negative, lambda x, needed=needed: needed // x + 1),
-        ):
-            reaching = [max(first, item.start) for item in sizes if item.stop > first]
-            short = [min(first, item.stop) - 1 for item in sizes if item.start < first]
-            if reaching:
-                least = max(least, enough(min(reaching) << pre_shift))
-            if short:
-                greatest = min(greatest, enough(max(short) << pre_shift) - 1)
+        needed = (2 * step - 1) << (30 + shift)
+        reaching = [max(first, item.start) for item in sizes if item.stop > first]
+        short = [min(first, item.stop) - 1 for item in sizes if item.start < first]
+        if reaching:
+            least = max(least, -(-needed // (min(reaching) << pre_shift)))
+        if short:
+            greatest = min(greatest, -(-needed // (max(short) << pre_shift)) - 1)
     return least, greatest
 
 
-def _too_large(node: Conv2D | FullyConnected, channel: int, ratio: float) -> CompileError:
+def _too_large(
+    node: Conv2D | DepthwiseConv2D | FullyConnected, channel: int, ratio: float
+) -> CompileError:
     return CompileError(
         f"Layer {node.name!r}: channel {channel} is multiplied by {ratio:g} when it is "
         f"requantised; the engine multiplies by less than {1 << MAX_PRE_SHIFT}"

@@ -39,8 +39,10 @@ def start_layout(config: VisionConfig) -> data.StructLayout:
 finish_layout = data.StructLayout({"code": 8, "layer": 8})
 """Payload of :attr:`EnginePort.finish`: an ErrorCode and the layer that ran last."""
 
-parameter_layout = data.StructLayout({"bias": 32, "multiplier": 31, "shift": 5, "pre_shift": 4})
-"""One channel's requantisation parameters as they stand in parameter memory: 72 bits."""
+parameter_layout = data.StructLayout(
+    {"bias": 32, "multiplier": 31, "shift": 5, "pre_shift": 4, "rounds_once": 1}
+)
+"""One channel's requantisation parameters as they stand in parameter memory: 73 bits."""
 
 
 def activation_write_layout(config: VisionConfig) -> data.StructLayout:

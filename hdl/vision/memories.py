@@ -1,6 +1,6 @@
 """Block memories of the vision engine, each with a registered output so that timing closes."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -154,6 +154,9 @@ class WeightMemory(wiring.Component):
 class ParameterMemory(wiring.Component):
     """Requantisation parameters: a row serves the channels of one requantisation cycle.
 
+    A column fills the width of its block RAMs, 72 bits, but for its last bit, which stands in
+    distributed memory.
+
     Members
     -------
     write : In(ParameterWritePort)
@@ -177,14 +180,30 @@ class ParameterMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         for column in range(self.config.requantize_channels):
-            part = BlockMemory(parameter_layout.size, self.config.parameter_rows)
+            part = BlockMemory(parameter_layout.size - 1, self.config.parameter_rows)
             m.submodules[f"column{column}"] = part
+            m.submodules[f"bits{column}"] = bits = memory.Memory(
+                shape=1,
+                depth=self.config.parameter_rows,
+                init=[],
+                attrs={"ram_style": "distributed"},
+            )
+            write, read = bits.write_port(), bits.read_port(domain="sync")
+            bit = Signal(name=f"bit{column}", reset_less=True)
+            data_in = self.write.data.as_value()
+            enable = self.write.enable & (self.write.column == column)
+            m.d.sync += bit.eq(read.data)
             m.d.comb += [
-                part.write_enable.eq(self.write.enable & (self.write.column == column)),
+                part.write_enable.eq(enable),
                 part.write_address.eq(self.write.row),
-                part.write_data.eq(self.write.data.as_value()),
+                part.write_data.eq(data_in[:-1]),
                 part.read_address.eq(self.read_row),
-                self.read_data[column].as_value().eq(part.read_data),
+                write.en.eq(enable),
+                write.addr.eq(self.write.row),
+                write.data.eq(data_in[-1]),
+                read.en.eq(1),
+                read.addr.eq(self.read_row),
+                self.read_data[column].as_value().eq(Cat(part.read_data, bit)),
             ]
         return m
 

@@ -24,6 +24,7 @@ def requantize(
     zero_point: int,
     clamp_min: int,
     clamp_max: int,
+    rounds_once: bool = False,
 ) -> int:
     """What a lane of :class:`Requantizer` computes, in plain integers.
 
@@ -39,13 +40,20 @@ def requantize(
         0 to 15, left, before the multiplication; wraps.
     zero_point, clamp_min, clamp_max : int
         int8: added to the result; the range it is then clamped to.
+    rounds_once : bool
+        Whether the product is rounded by the right shift alone.
     """
     x = _wrap_int32(_wrap_int32(total + bias) << pre_shift)
-    # The high half of the doubled product: to nearest, halves upwards.
-    y = (x * multiplier + (1 << 30)) >> 31
-    # To nearest, halves away from zero.
-    if shift:
-        y = (y + (1 << (shift - 1)) - (y < 0)) >> shift
+    product = x * multiplier
+    if rounds_once:
+        # To nearest, halves away from zero.
+        y = (product + (1 << (30 + shift)) - (product < 0)) >> (31 + shift)
+    else:
+        # The high half of the doubled product: to nearest, halves upwards.
+        y = (product + (1 << 30)) >> 31
+        # To nearest, halves away from zero.
+        if shift:
+            y = (y + (1 << (shift - 1)) - (y < 0)) >> shift
     return max(clamp_min, min(clamp_max, y + zero_point))
 
 
@@ -108,7 +116,7 @@ class Requantizer(wiring.Component):
             parameters = self.parameters[channel]
             delayed = {
                 name: DelayLine(m, parameters[name], f"{name}_{channel}")
-                for name in ("multiplier", "shift", "pre_shift")
+                for name in ("multiplier", "shift", "pre_shift", "rounds_once")
             }
             for pixel in range(self.config.pixels):
                 m.submodules[f"lane_{pixel}_{channel}"] = lane = _Lane()
@@ -116,7 +124,8 @@ class Requantizer(wiring.Component):
                     lane.total.eq(self.sums[pixel][channel]),
                     lane.bias.eq(parameters.bias),
                     lane.s1_pre_shift.eq(delayed["pre_shift"][1]),
-                    lane.s2_rounds_twice.eq(delayed["shift"][2].any()),
+                    lane.s2_shifts.eq(delayed["shift"][2].any()),
+                    lane.s2_rounds_once.eq(delayed["rounds_once"][2]),
                     lane.s10_coarse.eq(delayed["shift"][10][3:]),
                     lane.s11_fine.eq(delayed["shift"][11][:3]),
                     lane.zero_point.eq(self.zero_point),
@@ -143,12 +152,16 @@ class _Lane(wiring.Component):
     taken off before.  Where the operand is negative the first rounding constant, 2^30, already has
     that 1, 2^31, taken off.  A product that rounds to 0 gets it as well, which changes nothing:
     (−1 + 2^(shift − 1)) >> shift is 0.
+
+    A lane that rounds once keeps what is under the binary point by not adding 2^30, unless there
+    is no shift to round for it; it takes the 1 of a negative number off the product's last bit.
     """
 
     total: In(signed(32))
     bias: In(32)
     s1_pre_shift: In(4)
-    s2_rounds_twice: In(1)
+    s2_shifts: In(1)
+    s2_rounds_once: In(1)
     s3_multiplier: In(31)
     s4_multiplier: In(31)
     s6_multiplier: In(31)
@@ -202,11 +215,23 @@ class _Lane(wiring.Component):
 
     def _dsp_product(self, m: Module, s2_x: Signal) -> Signal:
         """Stages 3 to 6: x[24:0] · multiplier + rounding constant, in units of 2^17."""
-        # The constant is 2^30, less 2^31 where the second rounding wants it.
-        s3_down = Signal(reset_less=True)
-        s4_down = Signal(reset_less=True)
-        m.d.sync += [s3_down.eq(s2_x[31] & self.s2_rounds_twice), s4_down.eq(s3_down)]
-        rounding = Cat(Const(1 << 30, 31), s4_down).as_signed()
+        # Rounding twice it is 2^30, less 2^31 where the second rounding wants it; rounding once it
+        # is 0, or 2^30 without a second rounding, less 1 for a negative operand.
+        s3_negative = Signal(reset_less=True)
+        s3_shifts = Signal(reset_less=True)
+        s3_rounds_once = Signal(reset_less=True)
+        s4_low_bits = Signal(reset_less=True)
+        s4_half = Signal(reset_less=True)
+        s4_sign = Signal(reset_less=True)
+        m.d.sync += [
+            s3_negative.eq(s2_x[31]),
+            s3_shifts.eq(self.s2_shifts),
+            s3_rounds_once.eq(self.s2_rounds_once),
+            s4_low_bits.eq(s3_negative & s3_rounds_once),
+            s4_half.eq(~s3_rounds_once | (s3_negative == s3_shifts)),
+            s4_sign.eq(s3_negative & s3_shifts),
+        ]
+        rounding = Cat(s4_low_bits.replicate(30), s4_half, s4_sign).as_signed()
 
         x = DelayLine(m, s2_x[:25], "x")
         s3_x, s4_x = x[1].as_signed(), x[2].as_signed()

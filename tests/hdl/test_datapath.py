@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The datapath's arithmetic as integers, against other spellings of the same; constructors."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,43 @@ def test_second_rounding_takes_ties_away_from_zero(halves, shift, zero_point):
     expected = sign * (abs(2 * halves + 1) + 1) // 2 + zero_point
     result = requantize(operand, 0, 1 << 30, shift, 0, zero_point, -128, 127)
     assert result == min(max(expected, -128), 127)
+
+
+@given(int32, int32, st.integers(0, (1 << 31) - 1), st.integers(0, 31), int8, int8, int8)
+@example(0, INT32_MIN, (1 << 31) - 1, 0, 0, -128, 127)
+@example(0, INT32_MIN, (1 << 31) - 1, 31, 0, -128, 127)
+@example(-1, 0, 0, 0, 0, -128, 127)
+@example(0, (1 << 30) + 12345, 0, 31, 83, -128, 127)
+def test_single_rounding_is_to_nearest(total, bias, multiplier, shift, zero_point, low, high):
+    low, high = min(low, high), max(low, high)
+    x = np.array([total + bias]).astype(np.uint32).astype(np.int32)[0].item()
+    exact = Fraction(x * multiplier, 1 << (31 + shift))
+    expected = min(max(half_away(exact) + zero_point, low), high)
+    assert requantize(total, bias, multiplier, shift, 0, zero_point, low, high, True) == expected
+
+
+def half_away(value: Fraction) -> int:
+    """To nearest, halves away from zero."""
+    size = int(abs(value) + Fraction(1, 2))
+    return -size if value < 0 else size
+
+
+@pytest.mark.parametrize("multiplier", [1 << 30, (1 << 30) + 1, 1518500251, (1 << 31) - 1])
+def test_single_rounding_around_every_tie(multiplier):
+    """The sums on both sides of every step of an int8 output, of both signs, for every shift."""
+    compared = 0
+    for shift in range(32):
+        for step in range(256):
+            tie = (2 * step + 1 << (30 + shift)) // multiplier
+            for x in {sign * (tie + near) for near in (-1, 0, 1) for sign in (-1, 1)}:
+                if not INT32_MIN <= x <= INT32_MAX:
+                    continue
+                quotient = half_away(Fraction(x * multiplier, 1 << (31 + shift)))
+                for zero_point in (-128, 0, 127):
+                    result = requantize(x, 0, multiplier, shift, 0, zero_point, -128, 127, True)
+                    assert result == min(max(quotient + zero_point, -128), 127), (x, shift)
+                    compared += 1
+    assert compared > 50_000
 
 
 def test_requantize_agrees_with_the_models_arithmetic():
