@@ -16,7 +16,16 @@ from eyas.compiler.errors import CompileError
 from eyas.compiler.pooling import average_parameters
 from models.vision.graph import Conv2D, DepthwiseConv2D, FullyConnected, Tensor
 
-__all__ = ["ChannelParameters", "average", "identity", "of_convolution", "of_fully_connected"]
+__all__ = [
+    "MAX_PRE_SHIFT",
+    "MAX_SHIFT",
+    "ChannelParameters",
+    "average",
+    "identity",
+    "mantissa",
+    "of_convolution",
+    "of_fully_connected",
+]
 
 MAX_PRE_SHIFT = 15
 MAX_SHIFT = 31
@@ -104,7 +113,7 @@ def _channels(
     ]
 
 
-def _mantissa(ratio: float) -> tuple[int, int]:
+def mantissa(ratio: float) -> tuple[int, int]:
     """``multiplier · 2^(exponent − 31)``, the multiplier 2^30 to 2^31 − 1."""
     mantissa, exponent = math.frexp(ratio)
     multiplier = math.floor(mantissa * (1 << 31) + 0.5)
@@ -114,7 +123,7 @@ def _mantissa(ratio: float) -> tuple[int, int]:
 def _rounded_twice(
     node: Conv2D | DepthwiseConv2D | FullyConnected, channel: int, bias: int, ratio: float
 ) -> ChannelParameters:
-    multiplier, exponent = _mantissa(ratio)
+    multiplier, exponent = mantissa(ratio)
     if exponent < -31:  # too small to matter: every sum becomes 0
         return ChannelParameters(bias=bias)
     if exponent > MAX_PRE_SHIFT:
@@ -125,7 +134,7 @@ def _rounded_twice(
 def _rounded_once(
     node: FullyConnected, channel: int, bias: int, ratio: float, sums: list[range]
 ) -> ChannelParameters:
-    multiplier, exponent = _mantissa(ratio)
+    multiplier, exponent = mantissa(ratio)
     bound = max(max(abs(item.start), abs(item.stop - 1)) for item in sums)
     if bound * ratio < 0.5:
         return ChannelParameters(bias=bias, rounds_once=True)
