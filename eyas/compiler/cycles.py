@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eyas.compiler.depthwise import DepthwiseStep
 from eyas.compiler.lower import Layer
 from eyas.interfaces.configs import VisionConfig
 
@@ -15,9 +16,14 @@ def layer_cycles(layer: Layer, config: VisionConfig) -> int:
     cycle a level of the adder tree, 1 to accumulate), requantiser (15) and write-back.
     """
     fields = layer.fields
+    if isinstance(layer.step, DepthwiseStep):
+        # The last column's way through reader, depthwise unit (10), requantiser and write-back.
+        return 1 + layer.step.column_cycles(config) + 5 + 10 + fields["drain"] + 15 + 2
     tree = (config.input_channels // 2).bit_length() - 1
     array = 4 + tree + 1
     # The last group's results leave without the wait for a next one.
     wait = fields["group_cycles"] - fields["passes"]
     pipeline = 5 + array + fields["drain"] + 15 + 2
+    if fields["merge_lanes"]:
+        pipeline += config.pixels - 1
     return 1 + fields["tiles"] * fields["groups"] * fields["group_cycles"] - wait + pipeline

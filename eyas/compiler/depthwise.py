@@ -50,11 +50,12 @@ class DepthwiseStep(Step):
 
     def array_cycles(self, pitch: int, config: VisionConfig) -> int | None:
         """Cycles of its columns; None when three rows would not stand in three banks."""
-        if pitch % config.pixels == 0:
-            return None
+        return None if pitch % config.pixels == 0 else self.column_cycles(config)
+
+    def column_cycles(self, config: VisionConfig) -> int:
+        """Cycles of its columns, a column each, and of all rows of weights but a tile's last."""
         columns = sum(row_cycles(self.shape, self.part.width, config))
-        rows_of_weights = -(-(DEPTHWISE_KERNEL**2) // config.output_channels)
-        return self.shape.tiles * (self.part.height * columns + rows_of_weights - 1)
+        return self.shape.tiles * (self.part.height * columns + _rows_a_tile(config) - 1)
 
 
 def depthwise(
@@ -147,7 +148,7 @@ def walk(shape: Shape, reads: MapLayout, writes: MapLayout, config: VisionConfig
         "group_cycles": shape.group_cycles,
         "last_cycles": groups[-1],
         "passes": shape.passes,
-        "weight_step": -(-(DEPTHWISE_KERNEL**2) // config.output_channels),
+        "weight_step": _rows_a_tile(config),
     }
     for name, distance in (
         ("start", -shape.padding_top * reads.pitch),
@@ -159,6 +160,11 @@ def walk(shape: Shape, reads: MapLayout, writes: MapLayout, config: VisionConfig
     ):
         fields[f"{name}_q"], fields[f"{name}_r"] = divmod(distance, pixels)
     return fields
+
+
+def _rows_a_tile(config: VisionConfig) -> int:
+    """Rows of weight memory that hold the nine taps of a tile."""
+    return -(-(DEPTHWISE_KERNEL**2) // config.output_channels)
 
 
 def _weight_rows(

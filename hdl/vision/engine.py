@@ -6,8 +6,11 @@ from amaranth.lib.wiring import In
 
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import Op
+from hdl.vision.depthwise import DepthwiseUnit, has_depthwise
 from hdl.vision.drain import Drain
 from hdl.vision.interfaces import EnginePort
+from hdl.vision.lane_sum import LaneSum
+from hdl.vision.layer_passes import LayerPasses
 from hdl.vision.mac_array import MacArray
 from hdl.vision.memories import (
     ActivationMemory,
@@ -16,7 +19,6 @@ from hdl.vision.memories import (
     ParameterMemory,
     WeightMemory,
 )
-from hdl.vision.passes import PassGenerator
 from hdl.vision.pixel_reader import PixelReader
 from hdl.vision.pooling import PoolingUnit
 from hdl.vision.requantize import Requantizer
@@ -32,7 +34,8 @@ class Engine(wiring.Component):
     A pass flows through::
 
         passes → pixel_reader (5) ─┬→ mac_array ──┬→ drain (2) → requantizer → write_back (4)
-                 weight memory ────┘→ pooling ────┘     ↑ parameter memory
+                 weight memory ────┤→ pooling ────┤     ↑ parameter memory
+                                   └→ depthwise ──┘
 
     None of these stages has back-pressure: the pass generator leaves each group as many cycles as
     requantisation takes.
@@ -75,7 +78,7 @@ class _Core(wiring.Component):
         m.submodules.parameters = parameters = ParameterMemory(config)
         m.submodules.activations = activations = ActivationMemory(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.passes = passes = PassGenerator(config)
+        m.submodules.passes = passes = LayerPasses(config)
         m.submodules.reader = reader = PixelReader(config)
         m.submodules.array = array = MacArray(config)
         m.submodules.pooling = pooling = PoolingUnit(config)
@@ -130,8 +133,10 @@ class _Core(wiring.Component):
         first = self._delay(m, passes.issue.first, PixelReader.latency, "first")
         last = self._delay(m, passes.issue.last, PixelReader.latency, "last")
         convolution = Signal()
+        pools = Signal()
         m.d.comb += [
             convolution.eq(layer.op == Op.CONV),
+            pools.eq((layer.op == Op.MAX_POOL) | (layer.op == Op.SUM_POOL)),
             weights.read_row.eq(weight_row),
             array.pixels.eq(reader.words),
             array.weights.eq(weights.read_data),
@@ -139,14 +144,43 @@ class _Core(wiring.Component):
             array.first.eq(first),
             array.last.eq(last),
             pooling.pixels.eq(reader.words),
-            pooling.valid.eq(valid & ~convolution),
+            pooling.valid.eq(valid & pools),
             pooling.first.eq(first),
             pooling.last.eq(last),
             pooling.maximum.eq(layer.op == Op.MAX_POOL),
         ]
 
-        # Completed sums to the requantiser. The pooling unit fills a tile's first plane.
+        # Completed sums to the requantiser. All units but the array fill a tile's first plane.
         early = self._delay(m, valid & last, array.latency - 1, "early", reset_less=False)
+        plane = [list(sums) for sums in pooling.sums]
+        m.submodules.lane_sum = lane_sum = LaneSum(config)
+        m.d.comb += lane_sum.sums.eq(pooling.sums)
+        plane[0] = [
+            Mux(layer.merge_lanes, total, own)
+            for total, own in zip(lane_sum.total, plane[0], strict=True)
+        ]
+        merged = self._delay(m, early, lane_sum.latency, "merged", reset_less=False)
+        if has_depthwise(config):
+            m.submodules.depthwise = depthwise = DepthwiseUnit(config)
+            strobe = self._delay(m, passes.strobe, PixelReader.latency, "strobe")
+            load = self._delay(m, passes.load, PixelReader.latency, "load", reset_less=False)
+            m.d.comb += [
+                depthwise.zero_point.eq(layer.in_zero_point),
+                depthwise.valid.eq(valid & passes.depthwise),
+                depthwise.first.eq(first),
+                depthwise.strobe.eq(strobe),
+                depthwise.weights.eq(weights.read_data),
+                depthwise.load.eq(load),
+            ]
+            for row, word in enumerate(depthwise.column):
+                m.d.comb += word.eq(reader.words[row])
+            slower = depthwise.latency - array.latency
+            late = self._delay(m, early, slower, "late", reset_less=False)
+            early = Mux(passes.depthwise, late, early)
+            for pixel, sums in enumerate(depthwise.sums):
+                for channel, total in enumerate(sums):
+                    plane[pixel][channel] = Mux(passes.depthwise, total, plane[pixel][channel])
+        early = Mux(layer.merge_lanes, merged, early)
         m.d.comb += [
             drain.instruction.eq(layer),
             drain.parameter_base.eq(sequencer.parameter_base),
@@ -164,7 +198,7 @@ class _Core(wiring.Component):
             for channel in range(config.output_channels):
                 total = array.sums[pixel][channel]
                 if channel < config.input_channels:
-                    total = Mux(convolution, total, pooling.sums[pixel][channel])
+                    total = Mux(convolution, total, plane[pixel][channel])
                 m.d.comb += drain.sums[pixel][channel].eq(total)
 
         # Results to the activation memory, beside the next picture.

@@ -10,7 +10,7 @@ from eyas.interfaces.vision_isa import INSTRUCTION
 from hdl.bus.layout import record_layout
 from hdl.vision.linear import address_bits, bank_bits, split
 
-__all__ = ["PassGenerator", "pass_layout"]
+__all__ = ["PassGenerator", "TileOrigins", "pass_layout"]
 
 
 def pass_layout(config: VisionConfig) -> data.StructLayout:
@@ -23,7 +23,7 @@ def pass_layout(config: VisionConfig) -> data.StructLayout:
     ``q``, ``r``
         Linear distance from a lane's first tap in plane 0 to this pass's word, with the map's base.
     ``tap_y``, ``tap_x``
-        Row and column of the tap in the window.
+        Row and column of the tap, from the lane's first one.
     ``weight_row``
         Row of weight memory.
     """
@@ -35,10 +35,56 @@ def pass_layout(config: VisionConfig) -> data.StructLayout:
             "q": address_bits(config),
             "r": bank_bits(config),
             "tap_y": 8,
-            "tap_x": 8,
+            "tap_x": 13,
             "weight_row": ceil_log2(config.weight_rows),
         }
     )
+
+
+class TileOrigins(wiring.Component):
+    """Where a tile begins in weight memory and in the input map.
+
+    At least two cycles lie between one tile's beginning and the next one's.
+
+    Members
+    -------
+    instruction : In
+        The layer, constant from ``start`` on.
+    weight_base : In
+        First weight row of the running program.
+    start : In(1)
+        The first tile begins with the next cycle.
+    advance : In(1)
+        The next tile does.
+    weight_row, map_word : Out
+        Of the tile that runs in the next cycle.
+    """
+
+    def __init__(self, config: VisionConfig):
+        self.config = config
+        super().__init__(
+            {
+                "instruction": In(record_layout(INSTRUCTION)),
+                "weight_base": In(ceil_log2(config.weight_rows)),
+                "start": In(1),
+                "advance": In(1),
+                "weight_row": Out(ceil_log2(config.weight_rows)),
+                "map_word": Out(address_bits(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        layer = self.instruction
+        for base, step, origin, name in (
+            (layer.weight_base + self.weight_base, layer.weight_step, self.weight_row, "row"),
+            (layer.in_base, layer.in_tile_step, self.map_word, "word"),
+        ):
+            current = Signal.like(origin, name=name, reset_less=True)
+            following = Signal.like(origin, name=f"next_{name}", reset_less=True)
+            m.d.comb += origin.eq(Mux(self.start, base, Mux(self.advance, following, current)))
+            m.d.sync += [current.eq(origin), following.eq(current + step)]
+        return m
 
 
 class PassGenerator(wiring.Component):
@@ -121,37 +167,22 @@ class PassGenerator(wiring.Component):
         with m.Else():
             m.d.sync += cycles_left.eq(cycles_left - 1)
 
-        # Where a tile begins in weight memory and in the input map, and where the next one will.
-        weight_row = Signal.like(self.issue.weight_row, reset_less=True)
-        weight_tile = Signal.like(weight_row, reset_less=True)
-        weight_next = Signal.like(weight_row, reset_less=True)
-        weight_origin = Signal.like(weight_row)
-        map_tile = Signal(address_bits(config), reset_less=True)
-        map_next = Signal.like(map_tile, reset_less=True)
-        map_origin = Signal.like(map_tile)
-        m.d.sync += [
-            weight_next.eq(weight_tile + layer.weight_step),
-            map_next.eq(map_tile + layer.in_tile_step),
+        m.submodules.origins = origins = TileOrigins(config)
+        m.d.comb += [
+            origins.instruction.eq(layer),
+            origins.weight_base.eq(self.weight_base),
+            origins.start.eq(self.start),
+            origins.advance.eq(tile_end),
         ]
-        with m.If(self.start):
-            m.d.comb += [
-                weight_origin.eq(layer.weight_base + self.weight_base),
-                map_origin.eq(layer.in_base),
-            ]
-        with m.Elif(tile_end):
-            m.d.comb += [weight_origin.eq(weight_next), map_origin.eq(map_next)]
-        with m.Else():
-            m.d.comb += [weight_origin.eq(weight_tile), map_origin.eq(map_tile)]
-        with m.If(begin_tile):
-            m.d.sync += [weight_tile.eq(weight_origin), map_tile.eq(map_origin)]
 
         # The taps of a group.
         first = Signal(reset_less=True)
-        tap_y = Signal(8, reset_less=True)
-        tap_x = Signal(8, reset_less=True)
+        tap_y = Signal.like(self.issue.tap_y, reset_less=True)
+        tap_x = Signal.like(self.issue.tap_x, reset_less=True)
         columns_left = Signal(8, reset_less=True)
         blocks_left = Signal(8, reset_less=True)
-        q = Signal.like(map_tile, reset_less=True)
+        weight_row = Signal.like(self.issue.weight_row, reset_less=True)
+        q = Signal.like(self.issue.q, reset_less=True)
         r = Signal(bank_bits(config), reset_less=True)
         tap_q = Signal.like(q, reset_less=True)
         last_block = Signal()
@@ -181,10 +212,10 @@ class PassGenerator(wiring.Component):
                 tap_x.eq(0),
                 columns_left.eq(layer.kernel_width - 1),
                 blocks_left.eq(layer.in_blocks - 1),
-                q.eq(map_origin),
-                tap_q.eq(map_origin),
+                q.eq(origins.map_word),
+                tap_q.eq(origins.map_word),
                 r.eq(0),
-                weight_row.eq(weight_origin),
+                weight_row.eq(origins.weight_row),
             ]
         with m.Elif(passing):
             m.d.sync += [
@@ -200,7 +231,7 @@ class PassGenerator(wiring.Component):
                     blocks_left.eq(layer.in_blocks - 1),
                     tap_q.eq(next_q),
                     r.eq(next_r),
-                    tap_x.eq(tap_x + 1),
+                    tap_x.eq(tap_x + Mux(layer.merge_lanes, config.pixels, 1)),
                     columns_left.eq(columns_left - 1),
                 ]
                 with m.If(last_column):

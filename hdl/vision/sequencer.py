@@ -9,6 +9,7 @@ from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import INSTRUCTION, Op
 from eyas.interfaces.vision_program import ErrorCode
 from hdl.bus.layout import record_layout
+from hdl.vision.depthwise import has_depthwise
 from hdl.vision.instruction_fetch import InstructionFetch
 from hdl.vision.interfaces import finish_layout, start_layout
 
@@ -142,11 +143,18 @@ class Sequencer(wiring.Component):
         m.d.sync += [self.counters_enable.eq(self.layer_done), self.counters_layer.eq(layer.layer)]
         return m
 
+    def _operations(self):
+        """What a layer can be on an array of this shape."""
+        operations = [Op.CONV, Op.MAX_POOL, Op.SUM_POOL]
+        if has_depthwise(self.config):
+            operations.append(Op.DEPTHWISE)
+        return operations
+
     def _next_layer(self, m, fetch, layer, code):
         """Take the fetched instruction: a layer, the end, or nonsense."""
         instruction = fetch.instruction
         with m.Switch(instruction.op):
-            with m.Case(Op.CONV, Op.MAX_POOL, Op.SUM_POOL):
+            with m.Case(*self._operations()):
                 m.d.comb += fetch.take.eq(1)
                 m.d.sync += layer.eq(instruction)
                 m.next = "START"
