@@ -94,11 +94,15 @@ def _walk(
     # Where neighbouring pixels would stand in one bank, a group is one pixel.
     alone = pixels > 1 and stride_x % pixels == 0
     group = 1 if alone else pixels
+    # Lanes that share a window stand on neighbouring columns of it.
+    lane = 1 if shape.merged else stride_x
+    tap = pixels if shape.merged else 1
     row_mode = alone or not window.runs_on(reads.pitch, pixels)
     # Output columns from a lane's last group in a row to its next row.
     back = group - writes.width if not row_mode else -((writes.width - 1) // group) * group
     fields = {
         "row_mode": int(row_mode),
+        "merge_lanes": int(shape.merged),
         "in_base": reads.base,
         "in_plane": reads.plane,
         "in_height": reads.height,
@@ -109,7 +113,7 @@ def _walk(
         "stride_y": stride_y,
         "stride_x": stride_x,
         "lane_y": 0,
-        "lane_x": stride_x,
+        "lane_x": lane,
         "group_pixels": group,
         "step_x": group * stride_x,
         "row_width": writes.width,
@@ -134,11 +138,11 @@ def _walk(
     }
     for name, distance in (
         ("start", -(shape.padding_top * reads.pitch + shape.padding_left)),
-        ("lane", stride_x),
+        ("lane", lane),
         ("step", group * stride_x),
         ("wrap", stride_y * reads.pitch + back * stride_x),
-        ("tap_x", 1),
-        ("tap_y", reads.pitch - (shape.kernel[1] - 1)),
+        ("tap_x", tap),
+        ("tap_y", reads.pitch - (shape.kernel[1] - 1) * tap),
         ("out_step", group),
         ("out_wrap", writes.pitch + back),
     ):

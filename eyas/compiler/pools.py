@@ -14,6 +14,9 @@ from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import Op
 from models.vision.graph import AveragePool2D, Graph, MaxPool2D, Mean, Node, Pad, Requantize
 
+MERGED_COLUMNS = 250
+"""Columns of a window that the lanes can share: a tap's column has 8 bits."""
+
 __all__ = ["average_pool", "max_pool", "mean", "pad", "requantize"]
 
 
@@ -161,6 +164,14 @@ def _pool(
             f"{node.label}: a window of {values} values, the engine pools {MAX_COUNT}"
         )
     target = graph.tensors[node.output]
+    # Columns beyond the map read as 0, which adds nothing.
+    merged = (
+        op is Op.SUM_POOL
+        and target.shape[:2] == (1, 1)
+        and 1 < kernel[1] == source.width < MERGED_COLUMNS
+        and config.pixels > 1
+        and not any((*padding, *source.margin))
+    )
     shape = sliding(
         node.label,
         op,
@@ -171,6 +182,7 @@ def _pool(
         stride=stride,
         padding=padding,
         tile_planes=1,
+        merged=merged,
         tiles=-(-source.channels // config.input_channels),
     )
     return Step(
@@ -181,7 +193,7 @@ def _pool(
         shape=shape,
         part=part or Part(0, 0, *target.shape[:2]),
         fields={
-            **requantisation_fields(graph, node, in_zero_point=in_zero_point),
+            **requantisation_fields(graph, node, in_zero_point=0 if merged else in_zero_point),
             "out_zero_point": out_zero_point,
         },
         weights=no_weights(config),

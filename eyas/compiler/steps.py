@@ -49,6 +49,8 @@ class Shape:
         Passes a group.
     group_cycles : int
         Cycles a group.
+    merged : bool
+        Whether the pixel lanes share the one window: ``kernel`` then counts in columns of theirs.
     """
 
     op: Op
@@ -62,6 +64,7 @@ class Shape:
     drain: int
     passes: int
     group_cycles: int
+    merged: bool = False
 
     def window(self, out_height: int, out_width: int) -> Window:
         """What decides the input map's layout."""
@@ -197,6 +200,7 @@ def sliding(
     tile_planes: int = 0,
     tiles: int,
     tile_blocks: int = 1,
+    merged: bool = False,
 ) -> Shape:
     """The loops of a window of ``kernel`` that slides over ``source`` to make ``target``.
 
@@ -208,6 +212,8 @@ def sliding(
         Top, bottom, left, right, with the source's margin.
     tile_blocks : int
         Output blocks a tile.
+    merged : bool
+        Whether the pixel lanes share the one window.
 
     Raises
     ------
@@ -226,6 +232,8 @@ def sliding(
     for name, height, width in (("in", in_height, in_width), ("out", out_height, out_width)):
         check_limit(label, f"{name}put rows", height, f"{name}_height")
         check_limit(label, f"{name}put columns", width, f"{name}_width")
+    if merged:
+        kernel = (kernel[0], -(-kernel[1] // config.pixels))
     passes = kernel[0] * kernel[1] * in_blocks
     drain = tile_blocks * config.drains_per_word
     check_limit(label, "passes a group", passes, "passes")
@@ -244,4 +252,5 @@ def sliding(
         drain=drain,
         passes=passes,
         group_cycles=max(passes, drain),
+        merged=merged,
     )

@@ -122,6 +122,8 @@ INSTRUCTION = Record(
         _f("out_zero_point", 8, "added after requantisation", True),
         _f("clamp_min", 8, "least output value (fused activation)", True),
         _f("clamp_max", 8, "greatest output value", True),
+        # Pools with one output pixel.
+        _f("merge_lanes", 1, "SUM_POOL: the lanes take neighbouring columns of one window"),
         # DEPTHWISE: a row of output pixels is a run of input columns, one a cycle.
         _f("row_groups", 12, "groups a row"),
         _f("first_fill", 4, "columns until a row's first output pixel is complete: 3 − pad_left"),

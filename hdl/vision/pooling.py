@@ -28,6 +28,8 @@ class PoolingUnit(wiring.Component):
         Cycles from a pass to ``strobe`` and to its place in ``sums``: the array's.
     max_taps : int
         Passes that a sum holds: 4096.
+    sum_shape : Shape
+        What holds them.
 
     Members
     -------
@@ -47,6 +49,7 @@ class PoolingUnit(wiring.Component):
     """
 
     max_taps = 4096
+    sum_shape = signed((128 * max_taps - 1).bit_length() + 1)
 
     def __init__(self, config: VisionConfig):
         if not isinstance(config, VisionConfig):
@@ -89,11 +92,7 @@ class PoolingUnit(wiring.Component):
             for channel in range(config.input_channels):
                 delayed = DelayLine(m, self.pixels[pixel][channel], f"value_{pixel}_{channel}")
                 value = delayed[wait].as_signed()
-                total = Signal(
-                    signed((128 * self.max_taps - 1).bit_length() + 1),
-                    name=f"sum_{pixel}_{channel}",
-                    reset_less=True,
-                )
+                total = Signal(self.sum_shape, name=f"sum_{pixel}_{channel}", reset_less=True)
                 # A maximum uses the adder as a way past it, and the enable to choose.
                 previous = Mux(first | maximum, 0, total)
                 greater = value > total[:8].as_signed()
