@@ -42,7 +42,6 @@ def import_tflite(data: bytes, name: str) -> Graph:
         network = Network(model)
         for step in network.steps():
             OPERATORS[step.operator.code](step)
-        output = network.output
         picture = network.tensors.get(network.input)
         if picture is None:
             raise TfliteError("The network has no operator that computes anything")
@@ -51,7 +50,7 @@ def import_tflite(data: bytes, name: str) -> Graph:
             tensors=network.tensors,
             nodes=tuple(network.nodes),
             input=network.input,
-            output=output,
+            output=network.output,
             preprocess=(picture.scale, picture.scale * (-128 - picture.zero_point)),
             softmax=network.softmax,
             softmax_beta=network.softmax_beta,

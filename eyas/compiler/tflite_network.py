@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eyas.compiler.tflite_reader import NO_TENSOR, FileModel, FileOperator, FileTensor, TfliteError
 from models.vision.graph import Node, Tensor
 
-__all__ = ["Network", "Step", "label_of", "quantization"]
+__all__ = ["Network", "Step", "label_of"]
 
 Shape = tuple[int, int, int]
 
@@ -55,7 +55,9 @@ class Network:
         """The answer's name in the graph."""
         if self.model.output not in self.views:
             raise TfliteError("No operator writes the network's output: the file is damaged")
-        return self.views[self.model.output]
+        tensor, label = self.tensors[self.views[self.model.output]], "The output"
+        _check_reshape(tensor, map_shape(self.model.tensors[self.model.output], label), label)
+        return tensor.name
 
     def steps(self) -> Iterator[Step]:
         """Each operator with what it needs."""
@@ -96,21 +98,19 @@ class Step:
         network, name = self.network, self._source(index)
         if name not in network.tensors:  # the picture, read for the first time
             tensor = network.model.tensors[index]
-            shape = self._map_shape(tensor) if len(tensor.shape) in (2, 4) else (1, 1, tensor.size)
+            shape = (
+                map_shape(tensor, self.label)
+                if len(tensor.shape) in (2, 4)
+                else (1, 1, tensor.size)
+            )
             network.tensors[name] = Tensor(name, shape, *quantization(tensor, self.label))
         return network.tensors[name]
 
     def map(self, index: int) -> Tensor:
         """The activation ``index``, as height, width and channels."""
         file_tensor = self.network.model.tensors[index]
-        shape = self._map_shape(file_tensor)
         tensor = self.dense(index)
-        if tensor.shape != shape:
-            raise self.refuse(
-                f"reads {tensor.name!r}, a map of {_text(tensor.shape)}, reshaped to "
-                f"{_text(shape)}; a reshape may only stand next to the input, before a fully "
-                "connected layer, or drop and add dimensions of 1 without moving others"
-            )
+        _check_reshape(tensor, map_shape(file_tensor, self.label), self.label)
         return tensor
 
     def result(self, shape: Shape | None = None) -> Tensor:
@@ -122,7 +122,7 @@ class Step:
         index = self._output()
         file_tensor, name = self.network.model.tensors[index], self.network.names[index]
         if shape is None:
-            shape = self._map_shape(file_tensor)
+            shape = map_shape(file_tensor, self.label)
         elif math.prod(shape) != file_tensor.size:
             raise self.refuse(
                 f"gives {math.prod(shape)} values, but its output has the shape "
@@ -171,20 +171,21 @@ class Step:
             raise self.refuse(f"the shape of {tensor.name!r} is known only at run time")
         return outputs[0]
 
-    def _map_shape(self, tensor: FileTensor) -> Shape:
-        """Height, width and channels of one picture's tensor."""
-        shape = tensor.shape
-        if len(shape) not in (2, 4):
-            raise self.refuse(
-                f"tensor {tensor.name!r} has the shape {list(shape)}; Eyas takes "
-                "1 × height × width × channels or 1 × channels"
-            )
-        if shape[0] != 1:
-            raise self.refuse(
-                f"tensor {tensor.name!r} holds a batch of {shape[0]}; convert the network for one "
-                "picture"
-            )
-        return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (1, 1, shape[1])
+
+def map_shape(tensor: FileTensor, owner: str) -> Shape:
+    """Height, width and channels of one picture's tensor; ``owner`` begins the message."""
+    shape = tensor.shape
+    if len(shape) not in (2, 4):
+        raise TfliteError(
+            f"{owner}: tensor {tensor.name!r} has the shape {list(shape)}; Eyas takes "
+            "1 × height × width × channels or 1 × channels"
+        )
+    if shape[0] != 1:
+        raise TfliteError(
+            f"{owner}: tensor {tensor.name!r} holds a batch of {shape[0]}; convert the network "
+            "for one picture"
+        )
+    return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (1, 1, shape[1])
 
 
 def quantization(tensor: FileTensor, owner: str) -> tuple[float, int]:
@@ -215,6 +216,16 @@ def _unique(tensors: tuple[FileTensor, ...]) -> Iterator[str]:
             name = f"{name}#{index}"
         seen.add(name)
         yield name
+
+
+def _check_reshape(tensor: Tensor, shape: Shape, owner: str) -> None:
+    """TfliteError where a map is read in another shape than it was written in."""
+    if tensor.shape != shape:
+        raise TfliteError(
+            f"{owner}: reads {tensor.name!r}, a map of {_text(tensor.shape)}, reshaped to "
+            f"{_text(shape)}; a reshape may only stand next to the input, before a fully "
+            "connected layer, or drop and add dimensions of 1 without moving others"
+        )
 
 
 def _text(shape: tuple[int, ...]) -> str:
