@@ -2,8 +2,9 @@
 
 A rotated coordinate is close to a standard normal.  It is clamped to ±t and lies among the points
 x_k = −t + 2·t·k/g; rounding it without bias to one of the two table points around it adds the
-variance (x_hi − x)(x − x_lo).  The table minimises the mean of that; :func:`solve` finds the exact
-optimum by dynamic programming over the lower half, for tables are symmetric.  numpy only.
+variance (x_hi − x)(x − x_lo).  The table minimises the mean of that among symmetric tables (another
+can be better by a thousandth); :func:`solve` finds the exact optimum by dynamic programming over
+the lower half.  numpy only.
 """
 
 from __future__ import annotations
