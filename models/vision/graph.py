@@ -24,6 +24,7 @@ from models.vision.nodes import Add, AveragePool2D, MaxPool2D, Mean, Pad, Pool2D
 from models.vision.weighted_nodes import Conv2D, DepthwiseConv2D, FullyConnected
 
 __all__ = [
+    "NODE_TYPES",
     "Add",
     "AveragePool2D",
     "Conv2D",
@@ -47,6 +48,7 @@ FORMAT_VERSION = 2
 HEADER_MEMBER = "graph.json"
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the same graph gives the same bytes, whenever it is saved
 SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1 / 256, -128  # the only ones that TFLite's int8 softmax has
+SOFTMAX_CLASSES_MAX = 4096
 
 NODE_TYPES: dict[str, type[Node]] = {
     kind.op: kind
@@ -171,8 +173,13 @@ class Graph:
             f"{tensor.scale} and {tensor.zero_point}",
         )
         require(
-            math.isfinite(self.softmax_beta) and self.softmax_beta > 0,
-            f"softmax_beta must be a positive finite float32, not {self.softmax_beta}",
+            math.isfinite(self.softmax_beta) and logits.scale * self.softmax_beta > 2**-26,
+            f"softmax_beta times the output's scale must be finite and more than 2^-26, not "
+            f"{self.softmax_beta} · {logits.scale}",
+        )
+        require(
+            logits.shape[2] <= SOFTMAX_CLASSES_MAX,
+            f"A softmax has at most {SOFTMAX_CLASSES_MAX} classes, not {logits.shape[2]}",
         )
 
     @property

@@ -25,6 +25,7 @@ DIFFERENCE_BITS = 5
 """Integer bits of a logit's distance from the greatest one."""
 SUM_BITS = 12
 """Integer bits of the sum of the exponentials."""
+CLASSES_MAX = 1 << SUM_BITS
 ONE = (1 << 31) - 1  # with no integer bits, 1 is the greatest value
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -38,7 +39,7 @@ def softmax(logits: npt.NDArray[np.int8], scale: float, beta: float = 1.0) -> np
     Parameters
     ----------
     logits : int8 array [..., classes]
-        At most 4,096 classes.
+        1 to 4,096 classes.
     scale : float
         The logits' scale.
     beta : float
@@ -46,8 +47,11 @@ def softmax(logits: npt.NDArray[np.int8], scale: float, beta: float = 1.0) -> np
     """
     if logits.dtype != np.int8:
         raise TypeError(f"Logits must be int8, not {logits.dtype}")
-    if logits.shape[-1] > 1 << SUM_BITS:
-        raise ValueError(f"A softmax has at most {1 << SUM_BITS} classes, not {logits.shape[-1]}")
+    if not (logits.ndim and 1 <= logits.shape[-1] <= CLASSES_MAX):
+        raise ValueError(
+            f"Logits must have 1 to {CLASSES_MAX} classes along their last axis, "
+            f"not the shape {logits.shape}"
+        )
     values = torch.from_numpy(np.ascontiguousarray(logits)).to(torch.int64)
     differences = values - values.amax(dim=-1, keepdim=True)
     multiplier, shift = _difference_multiplier(scale, beta)

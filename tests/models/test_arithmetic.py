@@ -93,6 +93,26 @@ def test_divide_rounding_away(divisor: int) -> None:
         assert result == half_away(Fraction(value, divisor)), value
 
 
+def test_divide_by_each_its_own() -> None:
+    values, divisors = torch.tensor([[7, -7], [6, -6]]), torch.tensor([2, 4])
+    assert arithmetic.divide_rounding_away(values, divisors).tolist() == [[4, -2], [3, -2]]
+
+
+@pytest.mark.parametrize(
+    ("real", "count", "expected"),
+    [
+        (1.0, 1, (1 << 30, 1)),
+        (1.0, 16, (1 << 30, -3)),
+        (1.0, 25, ((1 << 34) // 25, -3)),  # truncated, and shorter than 31 bits
+        (0.75, 3, ((3 << 30) // 3, -1)),
+        (2.0**-31, 8, (1 << 28, -31)),  # only one bit may be gained
+        (2.0**-40, 8, (0, -3)),
+    ],
+)
+def test_mean_multiplier(real: float, count: int, expected: tuple[int, int]) -> None:
+    assert arithmetic.mean_multiplier(real, count) == expected
+
+
 def test_round_half_away() -> None:
     values = [0.5, -0.5, 1.5, -2.5, 0.49999999999999994, -0.49999999999999994, 0.0, 3.2, -3.7]
     actual = arithmetic.round_half_away(torch.tensor(values, dtype=torch.float64))

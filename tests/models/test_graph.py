@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import subprocess
 import sys
 import zipfile
@@ -12,13 +13,19 @@ import numpy as np
 import pytest
 
 from models.vision.graph import (
+    NODE_TYPES,
+    Add,
     AveragePool2D,
     Conv2D,
+    DepthwiseConv2D,
     FullyConnected,
     Graph,
     GraphError,
     MaxPool2D,
+    Mean,
     Node,
+    Pad,
+    Requantize,
     Tensor,
     quantize,
     quantize_input,
@@ -79,11 +86,78 @@ def graph(*nodes: Node, **changes: object) -> Graph:
     return Graph(**{**values, **changes})
 
 
+def depthwise(**changes: object) -> DepthwiseConv2D:
+    values: dict[str, object] = {
+        "name": "depthwise",
+        "input": "picture",
+        "output": "maps",
+        "weights": np.arange(-27, 27).reshape(6, 3, 3),
+        "bias": np.arange(6),
+        "weight_scales": np.full(6, 0.01),
+        "stride": (2, 2),
+        "padding": (1, 1, 0, 1),
+        "multiplier": 3,
+    }
+    return DepthwiseConv2D(**{**values, **changes})
+
+
+def residual(*nodes: Node, **changes: object) -> Graph:
+    """Every node without weights, and a softmax."""
+    maps = {
+        tensor.name: tensor
+        for tensor in (
+            Tensor("picture", (4, 4, 2), 0.1, 3),
+            Tensor("branch", (4, 4, 2), 0.2, -128),
+            Tensor("sum", (4, 4, 2), 0.3, 5),
+            Tensor("wide", (6, 7, 2), 0.3, 5),
+            Tensor("logits", (1, 1, 2), 0.1, 0),
+        )
+    }
+    values: dict[str, object] = {
+        "name": "residual",
+        "tensors": maps,
+        "nodes": nodes or (relu(), add(), pad(), mean()),
+        "input": "picture",
+        "output": "logits",
+        "softmax": Tensor("probabilities", (1, 1, 2), 1 / 256, -128),
+        "softmax_beta": 0.7,
+    }
+    return Graph(**{**values, **changes})
+
+
+def relu(**changes: object) -> Requantize:
+    values = {"name": "relu", "input": "picture", "output": "branch", "float32_ratio": True}
+    return Requantize(**{**values, **changes})
+
+
+def add(**changes: object) -> Add:
+    values = {"name": "add", "input": "picture", "other": "branch", "output": "sum"}
+    return Add(**{**values, **changes})
+
+
+def pad(**changes: object) -> Pad:
+    values = {"name": "pad", "input": "sum", "output": "wide", "padding": (2, 0, 1, 2)}
+    return Pad(**{**values, **changes})
+
+
+def mean(**changes: object) -> Mean:
+    return Mean(**{"name": "mean", "input": "wide", "output": "logits", **changes})
+
+
+def with_tensor(name: str, **changes: object) -> Graph:
+    """:func:`residual` with one tensor changed."""
+    maps = residual().tensors
+    return residual(tensors={**maps, name: replace(maps[name], **changes)})
+
+
 def tensors(**changes: Tensor) -> dict[str, Tensor]:
     return {**TENSORS, **changes}
 
 
 def test_macs() -> None:
+    separate = graph(depthwise(), pool(), dense())
+    assert separate.macs(separate.nodes[0]) == 5 * 4 * 6 * 9
+    assert residual().macs() == 0
     small = graph()
     assert [small.macs(node) for node in small.nodes] == [5 * 4 * 6 * 18, 0, 240]
     assert small.macs() == 5 * 4 * 6 * 18 + 240
@@ -170,6 +244,62 @@ def test_scale_is_a_float32() -> None:
         (lambda: graph(nodes=()), "Graph 'small' has no nodes"),
         (lambda: graph(labels=("cat", "dog")), "2 labels were given for 10 output channels"),
         (lambda: graph(preprocess=(float("nan"), 0)), "preprocess must be a finite scale and"),
+        (lambda: depthwise(weights=np.zeros((6, 3, 3, 1), int)), "must have 3 dimensions, not 4"),
+        (lambda: depthwise(weights=np.zeros((6, 0, 3), int)), r"\(6, 0, 3\) are empty"),
+        (lambda: depthwise(multiplier=0), "multiplier must be 1 integers of at least 1, not"),
+        (lambda: depthwise(bias=np.zeros(2, int)), "6 output channels, but 2 biases"),
+        (
+            lambda: graph(depthwise(multiplier=2), pool(), dense()),
+            "6 output channels, but tensor 'picture' has 2 channels and the multiplier is 2",
+        ),
+        (lambda: graph(depthwise(stride=(1, 1))), "gives shape"),
+        (lambda: graph(depthwise(padding=(0, 0, 0, 3))), "must be smaller than the window"),
+        (lambda: graph(depthwise(weight_scales=np.full(6, 1e30))), "less than 2\\^30"),
+        (lambda: residual(relu(), add(other="nowhere")), "Add 'add': there is no tensor 'nowhere'"),
+        (lambda: residual(add(), relu()), "Add 'add': reads 'branch' before any node has written"),
+        (
+            lambda: with_tensor("branch", shape=(4, 4, 1)),
+            r"gives shape \(4, 4, 2\), but tensor 'branch' has",
+        ),
+        (
+            lambda: residual(
+                relu(), pad(input="branch"), add(other="wide"), mean(input="sum"),
+                tensors={**residual().tensors, "wide": Tensor("wide", (6, 7, 2), 0.2, -128)},
+            ),
+            "tensors 'picture' and 'wide' must have the same shape",
+        ),
+        (
+            lambda: with_tensor("sum", scale=0.4 * 2**-20),
+            r"input scale / output scale must be less than 2\^19",
+        ),
+        (lambda: with_tensor("sum", shape=(4, 3, 2)), r"Add 'add': gives shape \(4, 4, 2\)"),
+        (lambda: with_tensor("wide", shape=(6, 6, 2)), r"Pad 'pad': gives shape \(6, 7, 2\)"),
+        (lambda: with_tensor("wide", zero_point=4), "'sum' and 'wide' must have the same scale"),
+        (lambda: pad(padding=(1, 1)), "Pad 'pad': padding must be 4 integers of at least 0"),
+        (lambda: pad(activation_min=0), "Pad 'pad': has no activation, so its range must be -128"),
+        (lambda: mean(activation_max=9), "Mean 'mean': has no activation"),
+        (lambda: with_tensor("logits", shape=(1, 1, 3)), r"Mean 'mean': gives shape \(1, 1, 2\)"),
+        (lambda: with_tensor("logits", scale=1e-38), "input scale / output scale must be less"),
+        (lambda: with_tensor("branch", scale=1e-38), "input scale / output scale must be less"),
+        (lambda: relu(float32_ratio=1), "float32_ratio must be True or False, not 1"),
+        (
+            lambda: residual(softmax=Tensor("sum", (1, 1, 2), 1 / 256, -128)),
+            "The softmax's tensor 'sum' is written by a node as well",
+        ),
+        (
+            lambda: residual(softmax=Tensor("p", (1, 1, 3), 1 / 256, -128)),
+            r"the output has shape \(1, 1, 2\), the probabilities \(1, 1, 3\)",
+        ),
+        (
+            lambda: residual(softmax=Tensor("p", (1, 1, 2), 1 / 255, -128)),
+            "probabilities must have scale 1/256 and zero point -128, not 0.0039",
+        ),
+        (
+            lambda: residual(softmax=Tensor("p", (1, 1, 2), 1 / 256, 0)),
+            "probabilities must have scale 1/256 and zero point -128",
+        ),
+        (lambda: residual(softmax_beta=0.0), "softmax_beta times the output's scale must be"),
+        (lambda: residual(softmax_beta=math.inf), "must be finite and more than 2"),
     ],
 )  # fmt: skip
 def test_refuses(make: object, message: str) -> None:
@@ -178,8 +308,17 @@ def test_refuses(make: object, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_tensor_may_be_read_twice() -> None:
-    """The structure holds branches, though no operation joins them yet."""
+def test_ratio_of_the_scales() -> None:
+    """A float32 ratio may be a tie where the float64 one is none."""
+    maps = {"in": Tensor("in", (1, 1, 1), 0.15, 0), "out": Tensor("out", (1, 1, 1), 0.1, 0)}
+    values = {"name": "x", "input": "in", "output": "out"}
+    assert Requantize(float32_ratio=True, **values).ratio(maps) == 1.5
+    ratio = Requantize(**values).ratio(maps)
+    assert ratio != 1.5
+    assert ratio == float(np.float32(0.15)) / float(np.float32(0.1))
+
+
+def test_a_branch_must_be_joined() -> None:
     branched = tensors(
         other=Tensor("other", (2, 2, 6), 0.2, -128), pooled=replace(TENSORS["pooled"])
     )
@@ -195,7 +334,9 @@ def assert_equal(one: Graph, other: Graph) -> None:
         assert type(left) is type(right)
         for name, value in vars(left).items():
             np.testing.assert_array_equal(getattr(right, name), value)
-    for name in ("name", "input", "output", "labels", "preprocess"):
+    for name in (
+        "name", "input", "output", "labels", "preprocess", "softmax", "softmax_beta",
+    ):  # fmt: skip
         assert getattr(one, name) == getattr(other, name)
 
 
@@ -213,12 +354,16 @@ def test_file(tmp_path: Path) -> None:
 
 def test_every_node_type_survives_its_file() -> None:
     average = AveragePool2D(
-        name="pool", input="maps", output="pooled", window=(2, 2), stride=(2, 2)
-    )
-    original = graph(conv(), average, dense())
-    again = Graph.from_bytes(original.to_bytes())
-    assert isinstance(again.nodes[1], AveragePool2D)
-    assert_equal(again, original)
+        name="pool", input="maps", output="pooled", window=(4, 3), stride=(2, 2),
+        padding=(0, 1, 1, 0),
+    )  # fmt: skip
+    originals = graph(), graph(depthwise(), average, dense()), residual()
+    kinds = set()
+    for original in originals:
+        again = Graph.from_bytes(original.to_bytes())
+        assert_equal(again, original)
+        kinds |= {type(node) for node in again.nodes}
+    assert kinds == set(NODE_TYPES.values())
 
 
 def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
