@@ -12,7 +12,7 @@ import numpy as np
 from cocotb.triggers import ClockCycles
 
 from cocotb_tests.common.coverage import Coverage
-from cocotb_tests.vision_frontend.environment import Environment, Program
+from cocotb_tests.vision_frontend.environment import Environment, Patching, Program
 from cocotb_tests.vision_frontend.stand_in import NEVER
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_program import ErrorCode, JobKind, Place
@@ -65,6 +65,9 @@ BINS = (
         "queue full",
         "rows apart",
         "rows dense",
+        "patches",
+        "patches whose rows are apart",
+        "plain picture after patches",
         "several planes stored",
         "reset in a job",
     }
@@ -208,6 +211,90 @@ async def pictures_go_through(dut, channels, pause):
         if program.output_blocks > 1:
             coverage.hit("several planes stored")
     coverage.hit(f"channels {channels}")
+    await environment.check_at_rest()
+
+
+BEHIND = {"instruction_base": 3, "weight_base": 3, "parameter_base": 2}
+"""Where a second program of the usual size stands."""
+PATCHINGS = (
+    Patching(6, 8, 3),
+    Patching(7, 9, 1, (5, 4), (2, 2), (2, 3, 1, 1)),
+    Patching(9, 5, 2, (2, 3), (3, 1), (0, 0, 2, 0), zero_point=5),
+)
+
+
+@cocotb.test(**LIMIT)
+@cocotb.parametrize(pause=[0.0, 0.4])
+async def patches_go_through(dut, pause):
+    environment = await begin(dut, 21, pause)
+    for patching in PATCHINGS:
+        width = patching.size["width"]
+        for pitch in (width, width + 2):
+            program = await loaded(environment, patching=patching, pitch=pitch)
+            jobs = [environment.infer_job(program) for _ in range(2)]
+            await environment.run(*jobs)
+            for job in jobs:
+                environment.check_right(job)
+            coverage.hit("patches" if pitch == width else "patches whose rows are apart")
+    await check_good_job(environment, await loaded(environment, 1, **BEHIND), 1)
+    coverage.hit("plain picture after patches")
+    await environment.check_at_rest()
+
+
+@cocotb.test(**LIMIT)
+async def faults_in_patches_end_the_job_and_the_next_one_is_right(dut):
+    environment = await begin(dut, 22, 0.2)
+    patching = PATCHINGS[0]
+    program = await loaded(environment, patching=patching)
+    for where in (0, 8 * (program.source_words // 2), 8 * (program.source_words - 1)):
+        job = environment.infer_job(program)
+        environment.memory.fail(job.descriptor["source"] + where, 8, SLVERR)
+        await fails(environment, job, ErrorCode.BUS_SLAVE, Place.INPUT)
+        environment.memory.heal()
+        await check_good_job(environment, program)
+
+    for header in (
+        {"patch_picture_bytes": 6 * 8 * 3 - 8},
+        {"patch_picture_bytes": 6 * 8 * 3 + 8},
+        {"patch_kernel_rows": 2},
+        {"patch_row_bytes": 0},
+        {"patch_row_step": 8 * 8 * 3},
+        {"input_height": 0},
+        {"input_width": 0},
+        {"input_channels_count": 24},
+        # The kernel's rows are more than the loader's lines hold.
+        {
+            "patch_kernel_rows": 4, "patch_row_bytes": 2720, "patch_start": -2720,
+            "patch_picture_bytes": 8160, "source_words": 1020,
+        },
+    ):  # fmt: skip
+        wrong = program.at(header=header, **BEHIND)
+        job = environment.load_job(wrong, 1)
+        await environment.run(job)
+        environment.check_right(job)
+        words = header.get("source_words", program.source_words)
+        job = environment.infer_job(wrong, 1, source_words=words)
+        await fails(environment, job, ErrorCode.WRONG_SIZE, Place.INPUT)
+        await check_good_job(environment, program)
+    await environment.check_at_rest()
+
+
+@cocotb.test(**LIMIT)
+async def abort_in_patches_leaves_nothing_behind(dut):
+    environment = await begin(dut, 23, 0.3)
+    patching = Patching(9, 16, 3, stride=(1, 2))
+    program = await loaded(environment, patching=patching)
+    plain = await loaded(environment, 1, **BEHIND)
+    for wait in (40, 90, 200, 400):
+        job = environment.infer_job(program)
+        await environment.ring(job)
+        await ClockCycles(dut.aclk, wait)
+        await environment.write("control", abort=1)
+        await environment.idle()
+        await environment.write("control", clear_error=1)
+        await environment.write("interrupt_status", error=1, done=1)
+        await check_good_job(environment, program)
+        await check_good_job(environment, plain, 1)
     await environment.check_at_rest()
 
 

@@ -1,6 +1,7 @@
 """What every test of the front end needs: the bus masters, programs for the stand-in, and what must
 come out."""
 
+import math
 import zlib
 from dataclasses import dataclass, field, replace
 
@@ -27,10 +28,65 @@ from eyas.interfaces.vision_program import (
 )
 from eyas.interfaces.vision_registers import VISION_REGISTERS
 
-__all__ = ["Environment", "Program"]
+__all__ = ["Environment", "Patching", "Program"]
 
 TIMEOUT = 60_000
 """Cycles within which anything that is waited for happens."""
+
+
+@dataclass(frozen=True)
+class Patching:
+    """How the input map's pixels are windows of a picture."""
+
+    height: int
+    width: int
+    channels: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (1, 1, 1, 1)
+    zero_point: int = -100
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Height, width and channels of the map."""
+        top, bottom, left, right = self.padding
+        taken = self.kernel[0] * self.kernel[1] * self.channels
+        return {
+            "height": (self.height + top + bottom - self.kernel[0]) // self.stride[0] + 1,
+            "width": (self.width + left + right - self.kernel[1]) // self.stride[1] + 1,
+            "channels": -(-taken // 8) * 8,
+        }
+
+    @property
+    def header(self) -> dict[str, int]:
+        """Fields of the program header."""
+        row = self.width * self.channels
+        return {
+            "patch_kernel_rows": self.kernel[0],
+            "patch_run_bytes": self.kernel[1] * self.channels,
+            "patch_pixel_step": self.stride[1] * self.channels,
+            "patch_row_bytes": row,
+            "patch_row_step": self.stride[0] * row,
+            "patch_start_byte": -self.padding[2] * self.channels,
+            "patch_start": -self.padding[0] * row,
+            "patch_zero_point": self.zero_point,
+            "patch_picture_bytes": self.height * row,
+        }
+
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """The map of ``picture``."""
+        size = self.size
+        filling = self.zero_point & 0xFF
+        margins = (self.padding[:2], self.padding[2:], (0, 0))
+        padded = np.pad(picture, margins, constant_values=filling)
+        result = np.full(tuple(size.values()), filling, np.uint8)
+        for y in range(size["height"]):
+            for x in range(size["width"]):
+                rows = slice(y * self.stride[0], y * self.stride[0] + self.kernel[0])
+                columns = slice(x * self.stride[1], x * self.stride[1] + self.kernel[1])
+                window = padded[rows, columns].ravel()
+                result[y, x, : len(window)] = window
+        return result
 
 
 @dataclass
@@ -56,9 +112,13 @@ class Program:
     input_base: int = 3
     header: dict = field(default_factory=dict)
     """Header fields to falsify."""
+    patching: Patching | None = None
+    """Where the map is cut out of a picture: gives the map's size."""
 
     def __post_init__(self):
         config = self.config
+        if self.patching:
+            vars(self).update(self.patching.size)
         self.pitch = self.pitch or self.width
         self.blocks = -(-self.channels // config.input_channels)
         self.output_blocks = self.output_blocks or self.blocks
@@ -99,8 +159,13 @@ class Program:
         return [bits >> (64 * i) & (1 << 64) - 1 for i in range(3)]
 
     @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        source = self.patching or self
+        return source.height, source.width, source.channels
+
+    @property
     def source_words(self) -> int:
-        return -(-self.height * self.width * self.channels // 8)
+        return -(-math.prod(self.picture_shape) // 8)
 
     def image(self) -> bytes:
         """The program image as it stands in DRAM."""
@@ -138,13 +203,14 @@ class Program:
             "output_blocks": self.output_blocks,
             "image_words": HEADER.word_count + 1 + sections // 8,
             "source_words": self.source_words,
+            **(self.patching.header if self.patching else {}),
         }
         body = HEADER.pack_bytes(fields | self.header) + instructions + weights + parameters
         return body + zlib.crc32(body).to_bytes(8, "little")
 
     def picture(self) -> np.ndarray:
-        """A random picture, (height, width, channels) of uint8 bit patterns."""
-        return self.rng.integers(0, 256, (self.height, self.width, self.channels), np.uint8)
+        """A random picture, of uint8 bit patterns."""
+        return self.rng.integers(0, 256, self.picture_shape, np.uint8)
 
     def addend(self, probe_layer: int | None = None) -> int:
         """What the stand-in adds to every byte."""
@@ -154,6 +220,8 @@ class Program:
     def output(self, picture: np.ndarray, probe_layer: int | None = None) -> np.ndarray:
         """The map's words that stand for pixels, (blocks, height, width, input_channels)."""
         config = self.config
+        if self.patching:
+            picture = self.patching.cut(picture)
         padded = np.zeros((self.height, self.width, self.blocks * config.input_channels), np.uint8)
         padded[:, :, : self.channels] = picture
         words = padded.reshape(self.height, self.width, self.blocks, config.input_channels)

@@ -39,7 +39,7 @@ CONFIGURATIONS = {
 }
 
 # What depends on the size of words and on the number of banks.
-WORDS = "load_fills|pictures_go|probe|in_order|next_picture_comes|another_size"
+WORDS = "load_fills|pictures_go|patches_go|probe|in_order|next_picture_comes|another_size"
 
 
 def simulate(name, folder, **environment):

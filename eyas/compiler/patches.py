@@ -81,6 +81,10 @@ def use_patches(graph: Graph, config: VisionConfig) -> tuple[Graph, Patches] | N
         or rows * row_bytes > PATCH_LINE_BYTES - PATCH_MARGIN
         or picture.shape[0] * row_bytes > config.activation_bytes
         or any(
+            (target.shape[axis] - 1) * node.stride[axis] - padding[2 * axis] >= picture.shape[axis]
+            for axis in (0, 1)
+        )
+        or any(
             not HEADER.by_name[name].minimum <= value <= HEADER.by_name[name].maximum
             for name, value in header.items()
         )

@@ -126,6 +126,7 @@ class JobFetch(wiring.Component):
             pictures.start.p.source.eq(descriptor.source),
             pictures.start.p.words.eq(entry.source_words),
             pictures.start.p.map.eq(entry.input),
+            pictures.start.p.patches.eq(entry.patches),
             programs.discard.eq(self.abort),
             pictures.discard.eq(self.abort),
         ]
