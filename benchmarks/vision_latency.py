@@ -92,7 +92,7 @@ def measure(names: list[str]) -> dict[str, Any]:
     from drivers.simulated.memory import INFINITE, PYNQ_Z2
     from eyas.compiler import compile_graph
     from eyas.compiler.tflite_import import import_tflite
-    from models.vision import reference, softmax
+    from models.vision import reference
 
     source, models = _models()
     results: dict[str, Any] = {"networks": source}
@@ -109,7 +109,7 @@ def measure(names: list[str]) -> dict[str, Any]:
         print(f"{name} ...", file=sys.stderr, flush=True)
         figures, layers, outputs = _run(program, PYNQ_Z2, pictures)
         fast, _, fast_outputs = _run(program, INFINITE, pictures)
-        expected = softmax.outputs(graph, reference.run(graph, pictures))
+        expected = reference.answers(graph, reference.run(graph, pictures))
         macs, peak = graph.macs(), program.config.macs_per_cycle
         per_cycle = macs / figures["core_cycles"]
         results[name] = {

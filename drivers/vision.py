@@ -14,6 +14,7 @@ import numpy.typing as npt
 from drivers.board import Board, Buffer
 from drivers.errors import BoardTimeout, JobError, ProgramError, WrongOverlay
 from drivers.pictures import PictureReader
+from drivers.softmax import softmax
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.program_file import Program
 from eyas.interfaces.vision_program import (
@@ -45,8 +46,12 @@ class InferenceResult:
     Parameters
     ----------
     outputs : int8 array [N, H, W, C]
-        The output map of each picture; real value = ``scale · (q − zero_point)`` with the output's
-        scale and zero point of the program's manifest.
+        The network's answer to each picture: ``logits`` or, where the network ends in a softmax,
+        the probabilities (scale 1/256, zero point −128), bit for bit what the network's own file
+        gives.
+    logits : int8 array [N, H, W, C]
+        The output map as the engine wrote it; real value = ``scale · (q − zero_point)`` with the
+        output's scale and zero point of the program's manifest.
     core_cycles : int array [N]
         From the first instruction's start to the last result written.
     job_cycles : int array [N]
@@ -60,10 +65,16 @@ class InferenceResult:
     """
 
     outputs: npt.NDArray[np.int8]
+    logits: npt.NDArray[np.int8]
     core_cycles: npt.NDArray[np.int64]
     job_cycles: npt.NDArray[np.int64]
     busy_cycles: int
     host_us: npt.NDArray[np.float64]
+
+    @property
+    def classes(self) -> npt.NDArray[np.int64]:
+        """The greatest logit's number for each picture, the first of equals: [N, H, W]."""
+        return self.logits.argmax(-1).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -273,8 +284,10 @@ class VisionEngine:
         except BaseException:
             self._recover()
             raise
+        logits = unpack_map(raw, manifest["output_map"], self.config)
         return InferenceResult(
-            outputs=unpack_map(raw, manifest["output_map"], self.config),
+            outputs=_answers(logits, manifest),
+            logits=logits,
             core_cycles=core,
             job_cycles=job,
             busy_cycles=(self._read("busy_cycles")["value"] - busy_before) & 0xFFFF_FFFF,
@@ -578,6 +591,13 @@ def unpack_map(
     return np.ascontiguousarray(
         pixels.transpose(0, 2, 3, 1, 4).reshape(len(raw), height, width, -1)[..., :channels]
     )
+
+
+def _answers(logits: npt.NDArray[np.int8], manifest: dict[str, Any]) -> npt.NDArray[np.int8]:
+    """The network's answers: probabilities where it ends in a softmax."""
+    if manifest["softmax"] is None:
+        return logits
+    return softmax(logits, manifest["output"]["scale"], manifest["softmax"]["beta"])
 
 
 def _first_fit(taken: list[range], size: int, capacity: int) -> int | None:

@@ -38,9 +38,9 @@ class Difference:
 
 
 def compare(
-    graph: Graph, engine: VisionEngine, pictures: npt.NDArray[Any], outputs: Int8Array
+    graph: Graph, engine: VisionEngine, pictures: npt.NDArray[Any], logits: Int8Array
 ) -> Difference | None:
-    """The first difference between ``outputs`` and the reference's, or None.
+    """The first difference between ``logits`` and the reference's, or None.
 
     The first picture that differs is run again, layer by layer, to find where it began.
     """
@@ -50,7 +50,7 @@ def compare(
     quantised = quantize_input(graph, pictures)
     expected = run(graph, quantised)
     wrong = np.flatnonzero(
-        (expected.reshape(outputs.shape) != outputs).reshape(len(outputs), -1).any(1)
+        (expected.reshape(logits.shape) != logits).reshape(len(logits), -1).any(1)
     )
     if not len(wrong):
         return None
@@ -77,11 +77,11 @@ def compare(
             )
     # Layer by layer all is well: the fault is in what happens between pictures.
     final = expected[picture].reshape(-1)
-    place = int(np.flatnonzero(final != outputs[picture].reshape(-1))[0])
+    place = int(np.flatnonzero(final != logits[picture].reshape(-1))[0])
     return Difference(
         picture,
         f"{layers[-1]['name']} (right when the picture runs alone)",
         (0, 0, place),
         int(final[place]),
-        int(outputs[picture].reshape(-1)[place]),
+        int(logits[picture].reshape(-1)[place]),
     )

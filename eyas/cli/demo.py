@@ -70,7 +70,7 @@ def demo(
             found = measure(
                 engine, program, data.test_images, lambda done: bars.update(task, completed=done)
             )
-            difference = compare(graph, engine, data.test_images, found.outputs)
+            difference = compare(graph, engine, data.test_images, found.logits)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         graph.save(keep / "digits.qgraph")

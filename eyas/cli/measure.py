@@ -49,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Measured:
-    """Outputs of all pictures, and what a picture took.
+    """Answers to all pictures, the logits behind them, and what a picture took.
 
     ``core_cycles`` (from the first instruction to the last result) and ``host_us`` (Python beside
     the simulation) are medians over all pictures.  ``end_to_end_cycles`` (doorbell to interrupt) is
@@ -58,6 +58,7 @@ class Measured:
     """
 
     outputs: npt.NDArray[np.int8]
+    logits: npt.NDArray[np.int8]
     core_cycles: int
     end_to_end_cycles: int
     queued_cycles: int
@@ -81,6 +82,7 @@ def measure(
     ]
     return Measured(
         outputs=np.concatenate([item.outputs for item in results]),
+        logits=np.concatenate([item.logits for item in results]),
         core_cycles=round(np.median(np.concatenate([item.core_cycles for item in results]))),
         end_to_end_cycles=round(np.median(alone)),
         queued_cycles=round(sum(item.busy_cycles for item in results) / len(pictures)),

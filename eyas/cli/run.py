@@ -44,7 +44,13 @@ def run(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="Y.npz", help="Write the array *outputs* (int8)."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="Y.npz",
+            help="Write the arrays *outputs* (int8: what the network's file calls its output) and "
+            "*logits* (int8: what the engine wrote; the same without a softmax).",
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
@@ -83,12 +89,12 @@ def run(
             from models.vision.graph import Graph
 
             graph = Graph.from_bytes(program.graph)
-            difference = compare(graph, engine, images, found.outputs)
+            difference = compare(graph, engine, images, found.logits)
 
     accuracy = None if labels is None else class_accuracy(found.outputs, labels)
     if output is not None:
         packed = io.BytesIO()
-        np.savez(packed, outputs=found.outputs)
+        np.savez(packed, outputs=found.outputs, logits=found.logits)
         write_atomically(output, packed.getvalue())
     if plot is not None:
         plot_timeline(found.layers, f"{program.manifest['name']}: one picture", plot)
