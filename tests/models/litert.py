@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from models.vision.graph import Graph
 from tests.models.tflite_graph import from_graph
 
-__all__ = ["run_file", "run_graph"]
+__all__ = ["run_file", "run_files_pictures", "run_graph"]
 
 
 def run_file(model: bytes, values: np.ndarray) -> dict[str, np.ndarray]:
     """Every activation of the model by name, with ``values`` as its input."""
+    return run_files_pictures(model, [values])
+
+
+def run_files_pictures(model: bytes, pictures: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Every activation by name, for one input after the other, joined along the first axis.
+
+    A tensor that has no first axis is left out.
+    """
     interpreter = Interpreter(
         model_content=model,
         experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
@@ -20,13 +30,15 @@ def run_file(model: bytes, values: np.ndarray) -> dict[str, np.ndarray]:
         num_threads=1,
     )
     interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
-    interpreter.invoke()
-    return {
-        detail["name"]: interpreter.get_tensor(detail["index"])
-        for detail in interpreter.get_tensor_details()
-        if detail["name"]
-    }
+    source = interpreter.get_input_details()[0]["index"]
+    details = [item for item in interpreter.get_tensor_details() if item["name"]]
+    activations: dict[str, list[np.ndarray]] = {item["name"]: [] for item in details}
+    for values in pictures:
+        interpreter.set_tensor(source, values)
+        interpreter.invoke()
+        for item in details:
+            activations[item["name"]].append(interpreter.get_tensor(item["index"]))
+    return {name: np.concatenate(maps) for name, maps in activations.items() if maps[0].ndim}
 
 
 def run_graph(graph: Graph, pictures: np.ndarray) -> dict[str, np.ndarray]:
