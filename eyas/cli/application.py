@@ -18,6 +18,7 @@ from eyas.cli.demo import demo
 from eyas.cli.fetch import fetch
 from eyas.cli.report import report
 from eyas.cli.run import run
+from eyas.cli.thc import thc
 from eyas.cli.verilog import verilog
 
 __all__ = ["app"]
@@ -73,3 +74,4 @@ app.command()(fetch)
 app.command()(run)
 app.command()(verilog)
 app.command()(report)
+app.add_typer(thc)
