@@ -17,7 +17,8 @@ def lane_sum(old, low, high, wide) -> Value:
 
     Returns a value to store as ``raw_sum_layout``; :func:`saturated` makes a lane of it.
     """
-    total = Cat(old[:8], wide, old[8:]) + Cat(low, C(0, 1), high)
+    # What comes from a register goes first: that side enters the carry chain without a LUT.
+    total = Cat(low, C(0, 1), high) + Cat(old[:8], wide, old[8:])
     return total[:18]
 
 

@@ -1,6 +1,6 @@
 """Adds packets of compressed gradients in place, without decompressing them."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -41,7 +41,7 @@ class LookupLanes(wiring.Component):
     emits has room for its rows.
 
     Throughput: a beat a cycle, also when packets of one beat hit one slot one after the other:
-    what is still on its way to the memory is forwarded.  Latency: 5 cycles from a beat to its row;
+    what is still on its way to the memory is forwarded.  Latency: 6 cycles from a beat to its row;
     a slot's memory holds a sum 5 cycles after its beat.
 
     Parameters
@@ -65,7 +65,7 @@ class LookupLanes(wiring.Component):
         No beat is under way.
     """
 
-    latency = 5
+    latency = 6
 
     def __init__(self, config: ThcConfig):
         if not isinstance(config, ThcConfig):
@@ -95,17 +95,17 @@ class LookupLanes(wiring.Component):
         write = memory.write_port()
 
         # Where each beat stands, by stage: 1 address the memory and look up, 2 take the row,
-        # 3 add, 4 write and emit.
-        valid = Signal(5)
+        # 3 add, 4 write, 5 emit.
+        valid = Signal(6)
         control = [
             Signal(_control_layout(config), name=f"s{stage}_control", reset_less=True)
-            for stage in range(5)
+            for stage in range(6)
         ]
-        s1, _, s3, s4 = control[1:]
+        s1, s2, s3, s4 = control[1:5]
         m.d.comb += valid[0].eq(self.valid)
         m.d.sync += valid[1:].eq(valid[:-1])
         m.d.comb += self.idle.eq(~valid[1:].any() & ~self.row_valid)
-        for stage in range(2, 5):
+        for stage in range(2, 6):
             m.d.sync += control[stage].eq(control[stage - 1])
 
         self._address(m, control[0], s1)
@@ -139,35 +139,41 @@ class LookupLanes(wiring.Component):
         m.d.sync += written.eq(total)
         row = Signal(config.row_bits, reset_less=True)
         m.d.sync += row.eq(Mux(near[1], total, Mux(near[2], written, read.data)))
-        values = Signal.like(lookup.values, reset_less=True)
-        m.d.sync += values.eq(lookup.values)
+        s2_upper = Signal()
+        low = Signal.like(lookup.values, reset_less=True)
+        high = Signal.like(lookup.values, reset_less=True)
+        m.d.comb += s2_upper.eq(~s2.wide & s2.odd)
+        for lane in range(lanes):
+            value = lookup.values[lane]
+            m.d.sync += [
+                low[lane].eq(Mux(s2_upper, 0, value)),
+                high[lane].eq(Mux(s2_upper, value, 0)),
+            ]
 
         # Stage 3: add.
         old = Signal(config.row_bits)
         prior = Signal(config.row_bits, reset_less=True)
         m.d.comb += old.eq(Mux(s3_near, total, row))
         m.d.sync += prior.eq(old)
-        upper = ~s3.wide & s3.odd
         # Storing, a row's first beat takes the place of both its bytes.
-        kept = Cat((~s3.store | upper).replicate(8), (~s3.store).replicate(8))
+        keep_low, keep_high = ~s3.store | (~s3.wide & s3.odd), ~s3.store
+        kept = Cat(keep_low.replicate(8), keep_high.replicate(8))
         for lane in range(lanes):
-            value = values[lane]
             m.d.sync += raw[lane].eq(
-                lane_sum(
-                    old.word_select(lane, LANE_WIDTH) & kept,
-                    value & ~upper.replicate(8),
-                    value & upper.replicate(8),
-                    s3.wide,
-                )
+                lane_sum(old.word_select(lane, LANE_WIDTH) & kept, low[lane], high[lane], s3.wide)
             )
 
-        # Stage 4: write, and let out.
+        # Stage 4: write.
         m.d.comb += [
             write.en.eq(valid[4]),
             write.addr.eq(s4.address),
             write.data.eq(total),
         ]
-        self._emit(m, valid[4], s4, prior, total)
+
+        # Stage 5: let out.
+        s5_prior = Signal.like(prior, reset_less=True)
+        m.d.sync += s5_prior.eq(prior)
+        self._emit(m, valid[5], control[5], s5_prior, written)
 
         return m
 
@@ -202,27 +208,25 @@ class LookupLanes(wiring.Component):
                 row.eq(here_row + (now.wide | here_odd)),
             ]
 
-    def _emit(self, m, valid, s4, prior, total):
+    def _emit(self, m, valid, control, prior, total):
         """Bring a row into the order of coordinates and offer it."""
         lanes = self.config.lanes
         half = self.config.row_bits // 2
 
         # A row's first beat finds the old sums whole; its last one leaves the new ones whole.
-        is_old = s4.emit == Emit.OLD
-        leaves = (s4.emit != Emit.NONE) & (s4.wide | s4.odd | s4.last)
+        is_old = control.emit == Emit.OLD
+        ends_row = control.wide | control.odd | control.last
         chosen = Mux(is_old, prior, total)
-        low, high = (
-            Cat(chosen[LANE_WIDTH * lane + start :][:8] for lane in range(lanes))
-            for start in (0, 8)
-        )
+        words = [chosen.word_select(lane, LANE_WIDTH) for lane in range(lanes)]
+        bytes_in_order = Cat(*(word[:8] for word in words), *(word[8:] for word in words))
         row = Signal(row_layout(self.config), reset_less=True)
         m.d.comb += self.row.eq(row)
-        m.d.sync += [self.row_valid.eq(valid & leaves), row.last.eq(s4.last)]
-        with m.If(~valid | (is_old & s4.odd)):
-            pass  # old sums stay as the row's first beat found them
-        with m.Elif(Mux(is_old, s4.old_wide, s4.wide)):
-            m.d.sync += row.sums.eq(chosen)
-        with m.Elif(is_old | s4.odd):
-            m.d.sync += row.sums.eq(Cat(low, high))
-        with m.Else():
-            m.d.sync += row.sums.eq(Cat(low, C(0, half)))
+        m.d.sync += [
+            self.row_valid.eq(valid & (control.emit != Emit.NONE) & ends_row),
+            row.last.eq(control.last),
+        ]
+        with m.If(valid & ~(is_old & control.odd)):
+            wide = Mux(is_old, control.old_wide, control.wide)
+            m.d.sync += row.sums.eq(Mux(wide, chosen, bytes_in_order))
+            with m.If(~wide & ~is_old & ~control.odd):
+                m.d.sync += row.sums[half:].eq(0)

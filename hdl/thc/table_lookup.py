@@ -1,6 +1,6 @@
 """Tables by job, and the values of a beat of indices."""
 
-from amaranth.hdl import Array, Module, Signal, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -106,7 +106,7 @@ class TableLookup(wiring.Component):
         )
         for lane, index in enumerate(unpacked(config, beat)):
             value = Signal(TABLE_ENTRY_BITS, name=f"value{lane}", reset_less=True)
-            m.d.sync += value.eq(entries[index] & ~self.silent.replicate(TABLE_ENTRY_BITS))
+            m.d.sync += value.eq(Mux(self.silent, 0, entries[index]))
             m.d.comb += self.values[lane].eq(value)
 
         return m
