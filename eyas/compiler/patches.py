@@ -106,9 +106,9 @@ def use_patches(graph: Graph, config: VisionConfig) -> tuple[Graph, Patches] | N
     )
 
 
-def _first_convolution(graph: Graph) -> tuple[Conv2D, tuple[int, ...], set[str]] | None:
+def _first_convolution(graph: Graph) -> tuple[Conv2D, list[int], set[str]] | None:
     """The convolution that alone reads the picture, its padding, the tensors between the two."""
-    padding = (0, 0, 0, 0)
+    padding = [0, 0, 0, 0]
     removed: set[str] = set()
     name = graph.input
     while True:
@@ -116,11 +116,10 @@ def _first_convolution(graph: Graph) -> tuple[Conv2D, tuple[int, ...], set[str]]
         if len(readers) != 1 or name == graph.output:
             return None
         (node,) = readers
-        if isinstance(node, Conv2D):
-            total = tuple(a + b for a, b in zip(padding, node.padding, strict=True))
-            return node, total, removed
-        if not isinstance(node, Pad):
+        if not isinstance(node, (Conv2D, Pad)):
             return None
-        padding = tuple(a + b for a, b in zip(padding, node.padding, strict=True))
+        padding = [a + b for a, b in zip(padding, node.padding, strict=True)]
+        if isinstance(node, Conv2D):
+            return node, padding, removed
         name = node.output
         removed.add(name)

@@ -14,7 +14,7 @@ from eyas.compiler.folding import Folding
 from eyas.compiler.folding import fold as fold_constants
 from eyas.compiler.layouts import best, choose_layouts
 from eyas.compiler.lower import Layer, lower
-from eyas.compiler.patches import Patches
+from eyas.compiler.patches import Patches, use_patches
 from eyas.compiler.plan import plan
 from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
 from eyas.interfaces.program_file import Program
@@ -121,8 +121,12 @@ def _first_that_fits(graph: Graph, config: VisionConfig) -> _Placed:
 
 def _variants(graph: Graph, config: VisionConfig) -> Iterator[tuple[Graph, Patches | None, bool]]:
     """Forms of ``graph``, the fastest first, the one that needs the least memory last."""
-    yield graph, None, False
-    yield graph, None, True
+    patched = use_patches(graph, config)
+    if patched is not None:
+        for dense in (False, True):
+            yield *patched, dense
+    for dense in (False, True):
+        yield graph, None, dense
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:
