@@ -83,12 +83,14 @@ class LayerCounters:
 
     ``cycles`` from its start to its last result; of them ``array_cycles`` the array took a pass,
     ``requantize_cycles`` it waited for requantisation, ``drain_cycles`` passed after its last pass.
+    ``table_cycles`` passed before its start, in which an addition waited for its tables.
     """
 
     cycles: int
     array_cycles: int
     requantize_cycles: int
     drain_cycles: int
+    table_cycles: int
 
 
 @dataclass(frozen=True)
@@ -345,6 +347,7 @@ class VisionEngine:
                     array_cycles=self._read("layer_array_cycles")["value"],
                     requantize_cycles=self._read("layer_requantize_cycles")["value"],
                     drain_cycles=self._read("layer_drain_cycles")["value"],
+                    table_cycles=self._read("layer_table_cycles")["value"],
                 )
             )
         return counters

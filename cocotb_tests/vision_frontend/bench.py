@@ -17,6 +17,7 @@ from cocotb_tests.vision_frontend.stand_in import NEVER
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_program import ErrorCode, JobKind, Place
 from eyas.interfaces.vision_registers import IDENTITY, VERSION_MAJOR
+from hdl.vision.frontend import LAYER_COUNTERS
 
 CONFIG = VisionConfig(**json.loads(os.environ["VISION"]))
 SLVERR, DECERR = 2, 3
@@ -142,10 +143,8 @@ async def capabilities_are_those_of_the_configuration(dut):
     assert found == CONFIG.as_dict()
     for layer in (0, 9, 255):
         await environment.write("layer_select", layer=layer)
-        for index, name in enumerate(
-            ("layer_cycles", "layer_array_cycles", "layer_requantize_cycles", "layer_drain_cycles")
-        ):
-            assert await environment.counter(name) == 4 * layer + index
+        for index, name in enumerate(LAYER_COUNTERS):
+            assert await environment.counter(name) == 8 * layer + index
     await environment.check_at_rest()
 
 

@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_registers import VISION_REGISTERS
 from hdl.bus.axi import Axi4, AxiLite
-from hdl.vision.frontend import FrontEnd
+from hdl.vision.frontend import LAYER_COUNTERS, FrontEnd
 from hdl.vision.interfaces import EnginePort, parameter_layout
 from hdl.vision.linear import bank_bits
 
@@ -127,10 +127,8 @@ class StandInEngine(wiring.Component):
         ]
         m.d.sync += [second.eq(store_read.data), port.store.data.eq(second)]
 
-        for index, name in enumerate(
-            ("layer_cycles", "layer_array_cycles", "layer_requantize_cycles", "layer_drain_cycles")
-        ):
-            m.d.comb += getattr(port, name).eq(port.layer_select * 4 + index)
+        for index, name in enumerate(LAYER_COUNTERS):
+            m.d.comb += getattr(port, name).eq(port.layer_select * 8 + index)
 
         # One phase after the other; an abort goes back to the first.
         phase = Signal(range(FINISH + 1))

@@ -29,8 +29,9 @@ class Layer:
 
     ``cycles`` runs from the layer's start to its last result; ``array_cycles`` of them the array
     multiplied, ``requantize_cycles`` it waited for requantisation, ``drain_cycles`` passed after
-    its last pass.  ``macs`` are the model's nominal ones, ``utilisation`` their share of what the
-    array could have done in ``cycles``.
+    its last pass.  Before its start an addition waited ``table_cycles`` for its tables.  ``macs``
+    are the model's nominal ones, ``utilisation`` their share of what the array could have done in
+    ``cycles``.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     array_cycles: int
     requantize_cycles: int
     drain_cycles: int
+    table_cycles: int
 
     def as_dict(self) -> dict[str, Any]:
         """As ``eyas run --json`` prints it."""
@@ -111,6 +113,7 @@ def _layers(engine: VisionEngine, program: Program) -> list[Layer]:
                 array_cycles=counters.array_cycles,
                 requantize_cycles=counters.requantize_cycles,
                 drain_cycles=counters.drain_cycles,
+                table_cycles=counters.table_cycles,
             )
         )
     return layers

@@ -1,4 +1,4 @@
-"""Constants of a residual add: the two tables that the engine fills, and what requantises their sum.
+"""Constants of a residual add: the tables that the engine fills, and what requantises their sum.
 
 LiteRT rescales both inputs to twice the greater scale, with 20 more bits, rounds, adds, and
 rescales to the output. An input has 256 values, so that the engine looks the rescaled ones up.

@@ -187,7 +187,7 @@ RESULT = Record(
         Field("magic", 16, "RESULT_MAGIC, written last of all the job writes"),
         Field("code", 8, "ErrorCode"),
         Field("place", 8, "Place of the error"),
-        Field("layer", 8, "layer that was running when the error happened"),
+        Field("layer", 8, "layer that ran last: the program's last one, or where the error happened"),
         Field("slot", 8, "program slot"),
         Field("tag", 16, "the descriptor's tag"),
         Field("core_cycles", 32, "cycles from the first instruction's start to the last result written"),

@@ -127,5 +127,6 @@ VISION_REGISTERS = RegisterBlock(
         _counter("layer_array_cycles", 0x88, "Cycles in which the array took a pass."),
         _counter("layer_requantize_cycles", 0x8C, "Cycles in which the array waited for requantisation."),
         _counter("layer_drain_cycles", 0x90, "Cycles after the last pass until the last result was written."),
+        _counter("layer_table_cycles", 0x94, "Cycles before its start in which an ADD waited for its tables."),
     ),
 )

@@ -6,6 +6,8 @@ from amaranth.lib.wiring import In
 
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import Op
+from hdl.vision.add import AddUnit
+from hdl.vision.add_tables import AddTables
 from hdl.vision.depthwise import DepthwiseUnit, has_depthwise
 from hdl.vision.drain import Drain
 from hdl.vision.interfaces import EnginePort
@@ -35,7 +37,8 @@ class Engine(wiring.Component):
 
         passes → pixel_reader (5) ─┬→ mac_array ──┬→ drain (2) → requantizer → write_back (4)
                  weight memory ────┤→ pooling ────┤     ↑ parameter memory
-                                   └→ depthwise ──┘
+                                   ├→ depthwise ──┤
+                       add_tables ─┴→ add ────────┘
 
     None of these stages has back-pressure: the pass generator leaves each group as many cycles as
     requantisation takes.
@@ -82,6 +85,8 @@ class _Core(wiring.Component):
         m.submodules.reader = reader = PixelReader(config)
         m.submodules.array = array = MacArray(config)
         m.submodules.pooling = pooling = PoolingUnit(config)
+        m.submodules.add = add = AddUnit(config)
+        m.submodules.add_tables = add_tables = AddTables()
         m.submodules.drain = drain = Drain(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
         m.submodules.write_back = write_back = WriteBack(config)
@@ -134,8 +139,10 @@ class _Core(wiring.Component):
         last = self._delay(m, passes.issue.last, PixelReader.latency, "last")
         convolution = Signal()
         pools = Signal()
+        adds = Signal()
         m.d.comb += [
             convolution.eq(layer.op == Op.CONV),
+            adds.eq(layer.op == Op.ADD),
             pools.eq((layer.op == Op.MAX_POOL) | (layer.op == Op.SUM_POOL)),
             weights.read_row.eq(weight_row),
             array.pixels.eq(reader.words),
@@ -148,7 +155,18 @@ class _Core(wiring.Component):
             pooling.first.eq(first),
             pooling.last.eq(last),
             pooling.maximum.eq(layer.op == Op.MAX_POOL),
+            add.pixels.eq(reader.words),
+            add.valid.eq(valid & adds),
+            add.first.eq(first),
+            add.last.eq(last),
         ]
+        m.d.comb += [
+            add_tables.instruction.eq(sequencer.next_instruction),
+            add_tables.start.eq(sequencer.tables_start),
+            sequencer.tables_full.eq(add_tables.full),
+        ]
+        for name in ("write_enable", "write_address", "write_a", "write_b"):
+            m.d.comb += getattr(add, name).eq(getattr(add_tables, name))
 
         # Completed sums to the requantiser. All units but the array fill a tile's first plane.
         early = self._delay(m, valid & last, array.latency - 1, "early", reset_less=False)
@@ -181,6 +199,9 @@ class _Core(wiring.Component):
                 for channel, total in enumerate(sums):
                     plane[pixel][channel] = Mux(passes.depthwise, total, plane[pixel][channel])
         early = Mux(layer.merge_lanes, merged, early)
+        for pixel, sums in enumerate(add.sums):
+            for channel, total in enumerate(sums):
+                plane[pixel][channel] = Mux(adds, total, plane[pixel][channel])
         m.d.comb += [
             drain.instruction.eq(layer),
             drain.parameter_base.eq(sequencer.parameter_base),
@@ -227,6 +248,7 @@ class _Core(wiring.Component):
             port.layer_array_cycles.eq(read.array),
             port.layer_requantize_cycles.eq(read.requantize),
             port.layer_drain_cycles.eq(read.drain),
+            port.layer_table_cycles.eq(read.tables),
         ]
         return m
 

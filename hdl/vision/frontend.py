@@ -42,6 +42,7 @@ LAYER_COUNTERS = (
     "layer_array_cycles",
     "layer_requantize_cycles",
     "layer_drain_cycles",
+    "layer_table_cycles",
 )
 """Registers that the engine counts."""
 

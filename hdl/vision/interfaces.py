@@ -141,8 +141,11 @@ class EnginePort(wiring.Signature):
         Program memories; written only while the engine is idle.
     running, array_active
         For the counters: a program runs; the array takes a pass in this cycle.
-    layer_select, layer_cycles, layer_array_cycles, layer_requantize_cycles, layer_drain_cycles
-        Counters of layer ``layer_select`` in the last run, two cycles after it changes.
+    layer_select
+        A layer's number.
+    layer_cycles, layer_array_cycles, layer_requantize_cycles, layer_drain_cycles,
+    layer_table_cycles
+        Its counters in the last run, two cycles after ``layer_select`` changes.
     """
 
     def __init__(self, config: VisionConfig):
@@ -164,5 +167,6 @@ class EnginePort(wiring.Signature):
                 "layer_array_cycles": In(32),
                 "layer_requantize_cycles": In(32),
                 "layer_drain_cycles": In(32),
+                "layer_table_cycles": In(32),
             }
         )

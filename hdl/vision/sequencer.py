@@ -22,6 +22,9 @@ class Sequencer(wiring.Component):
 
     Between two layers the array is idle for the depth of the pipeline and two cycles.
 
+    The tables of an ADD are filled as soon as it has been fetched, while the layer before it runs,
+    unless that is an ADD, which needs its own until its end.  An ADD starts when they are full.
+
     Members
     -------
     start : In(stream of start_layout)
@@ -34,6 +37,12 @@ class Sequencer(wiring.Component):
         The running layer.
     weight_base, parameter_base : Out
         The running program's bases.
+    next_instruction : Out
+        The layer after it, for the tables of an ADD.
+    tables_start : Out(1)
+        One cycle: fill the tables for ``next_instruction``.
+    tables_full : In(1)
+        They are; low from the cycle after ``tables_start``.
     layer_start : Out(1)
         One cycle: the layer in ``instruction`` begins.
     passes_done : In(1)
@@ -47,10 +56,13 @@ class Sequencer(wiring.Component):
     running : Out(1)
         A program runs.
     counters_enable, counters_layer, counters : Out
-        One cycle a layer: where its cycles went.
+        One cycle a layer: where its cycles went; ``tables``: those before its start in which it
+        waited for its tables.
     """
 
-    counters_layout = data.StructLayout({"cycles": 32, "array": 32, "requantize": 32, "drain": 32})
+    counters_layout = data.StructLayout(
+        {"cycles": 32, "array": 32, "requantize": 32, "drain": 32, "tables": 16}
+    )
 
     def __init__(self, config: VisionConfig):
         self.config = config
@@ -63,6 +75,9 @@ class Sequencer(wiring.Component):
                 "instruction": Out(record_layout(INSTRUCTION)),
                 "weight_base": Out(ceil_log2(config.weight_rows)),
                 "parameter_base": Out(ceil_log2(config.parameter_rows)),
+                "next_instruction": Out(record_layout(INSTRUCTION)),
+                "tables_start": Out(1),
+                "tables_full": In(1),
                 "layer_start": Out(1),
                 "passes_done": In(1),
                 "layer_done": In(1),
@@ -88,11 +103,29 @@ class Sequencer(wiring.Component):
             fetch.memory_data.eq(self.memory_data),
             fetch.base.eq(self.start.payload.instruction_base),
             self.instruction.eq(layer),
+            self.next_instruction.eq(fetch.instruction),
             self.weight_base.eq(program.weight_base),
             self.parameter_base.eq(program.parameter_base),
             self.finish.payload.code.eq(code),
             self.finish.payload.layer.eq(layer.layer),
         ]
+
+        # Whether the next instruction can start: an ADD when its tables are full.
+        in_layer = Signal()
+        ready = Signal()
+        adds = Signal()
+        filling = Signal()  # or full: for the next instruction
+        free = Signal()
+        m.d.comb += [
+            adds.eq(fetch.valid & (fetch.instruction.op == Op.ADD)),
+            free.eq(self.running & ~(in_layer & (layer.op == Op.ADD))),
+            self.tables_start.eq(adds & free & ~filling),
+            ready.eq(fetch.valid & (~adds | (filling & self.tables_full))),
+        ]
+        with m.If(fetch.start | fetch.take):
+            m.d.sync += filling.eq(0)
+        with m.Elif(self.tables_start):
+            m.d.sync += filling.eq(1)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -103,14 +136,14 @@ class Sequencer(wiring.Component):
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += self.running.eq(1)
-                with m.If(fetch.valid):
+                with m.If(ready):
                     self._next_layer(m, fetch, layer, code)
             with m.State("START"):
-                m.d.comb += [self.running.eq(1), self.layer_start.eq(1)]
+                m.d.comb += [self.running.eq(1), in_layer.eq(1), self.layer_start.eq(1)]
                 m.d.sync += draining.eq(0)
                 m.next = "RUN"
             with m.State("RUN"):
-                m.d.comb += self.running.eq(1)
+                m.d.comb += [self.running.eq(1), in_layer.eq(1)]
                 with m.If(self.passes_done):
                     m.d.sync += draining.eq(1)
                 with m.If(self.layer_done):
@@ -118,7 +151,7 @@ class Sequencer(wiring.Component):
                     with m.If(program.probe & (program.probe_layer == layer.layer)):
                         m.d.sync += code.eq(ErrorCode.NONE)
                         m.next = "FINISH"
-                    with m.Elif(fetch.valid):
+                    with m.Elif(ready):
                         self._next_layer(m, fetch, layer, code)
                     with m.Else():
                         m.next = "FETCH"
@@ -129,15 +162,17 @@ class Sequencer(wiring.Component):
 
         # Where the layer's cycles went.
         counters = Signal(self.counters_layout, reset_less=True)
+        waited = Signal(self.counters_layout.members["tables"])
         with m.If(self.layer_start):
-            m.d.sync += counters.eq(0)
-            m.d.sync += counters.cycles.eq(1)
+            m.d.sync += [counters.eq(0), counters.cycles.eq(1), counters.tables.eq(waited)]
+            m.d.sync += waited.eq(0)
         with m.Else():
             m.d.sync += [
                 counters.cycles.eq(counters.cycles + 1),
                 counters.array.eq(counters.array + self.passing),
                 counters.requantize.eq(counters.requantize + self.waiting),
                 counters.drain.eq(counters.drain + draining),
+                waited.eq(waited + (self.running & ~in_layer & adds & ~ready)),
             ]
         m.d.comb += self.counters.eq(counters)
         m.d.sync += [self.counters_enable.eq(self.layer_done), self.counters_layer.eq(layer.layer)]
@@ -145,7 +180,7 @@ class Sequencer(wiring.Component):
 
     def _operations(self):
         """What a layer can be on an array of this shape."""
-        operations = [Op.CONV, Op.MAX_POOL, Op.SUM_POOL]
+        operations = [Op.CONV, Op.MAX_POOL, Op.SUM_POOL, Op.ADD]
         if has_depthwise(self.config):
             operations.append(Op.DEPTHWISE)
         return operations
