@@ -148,6 +148,26 @@ def test_mean_of_large_maps(size: tuple[int, int], gain: float) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", [Conv2D, DepthwiseConv2D, FullyConnected])
+def test_one_scale_for_all_channels(kind: type) -> None:
+    """LiteRT has kernels of its own for weights of one scale; ratios with ties among them."""
+    seed = 9
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    for index in range(40):
+        source = Tensor("in", (1, 1, 8), 2.0 ** rng.uniform(-7, 1), int(rng.integers(-128, 128)))
+        target = Tensor("out", (1, 1, 8), 2.0 ** rng.uniform(-7, 1), int(rng.integers(-128, 128)))
+        ratio = 2.0**-7 if index % 4 == 0 else 2.0 ** rng.uniform(-9, -6)
+        shape = {Conv2D: (8, 1, 1, 8), DepthwiseConv2D: (8, 1, 1), FullyConnected: (8, 8)}[kind]
+        node = kind(
+            name="layer", input="in", output="out", weights=rng.integers(-128, 128, shape),
+            bias=rng.integers(-3000, 3000, 8),
+            weight_scales=np.full(8, ratio * target.scale / source.scale),
+        )  # fmt: skip
+        tensors = {"in": source, "out": target}
+        check(Graph(name="x", tensors=tensors, nodes=(node,), input="in", output="out"), 100)
+
+
 def test_fully_connected_rounds_once() -> None:
     """What tells the two kernels apart: the same values as a 1×1 convolution differ at ties."""
     count = 60_000

@@ -141,8 +141,10 @@ def _margins(
 def _constants(
     writer: TfliteWriter, graph: Graph, node: Conv2D | DepthwiseConv2D | FullyConnected
 ) -> tuple[int, int]:
-    """The weight and the bias tensors."""
+    """The weight and the bias tensors; scales that are all equal become one."""
     scales, weights, dimension = node.weight_scales, node.weights, 0
+    if (scales == scales[0]).all():
+        scales = scales[:1]
     if isinstance(node, DepthwiseConv2D):
         weights, dimension = weights.transpose(1, 2, 0)[np.newaxis], 3
     kernel = writer.tensor(
