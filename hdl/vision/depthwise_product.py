@@ -39,10 +39,10 @@ class BoothProduct(wiring.Component):
         value = self.value
         weight = Cat(Const(0, 1), self.weight)  # from the digit's lowest bit on
         total = Const(0, signed(8))
-        final = Const(0, 0)
+        final = Const(0, 2)  # two bits below the product's lowest, to have as many in each stage
         for stage in range(self.latency):
             next_total = Signal(signed(10), name=f"total{stage}", reset_less=True)
-            next_final = Signal(2 * stage, name=f"final{stage}", reset_less=True)
+            next_final = Signal.like(final, name=f"final{stage}", reset_less=True)
             next_value = Signal(signed(8), name=f"value{stage}", reset_less=True)
             next_weight = Signal(len(weight) - 2, name=f"weight{stage}", reset_less=True)
             multiple, negative = self._multiple(value, weight[:3])
@@ -55,7 +55,7 @@ class BoothProduct(wiring.Component):
                 ]
             value, weight = next_value, next_weight
             total, final = next_total[2:].as_signed(), Cat(next_final, next_total[:2])
-        m.d.comb += self.product.eq(Cat(next_final, next_total))
+        m.d.comb += self.product.eq(Cat(next_final[2:], next_total))
         return m
 
     @staticmethod

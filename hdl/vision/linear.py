@@ -25,7 +25,7 @@ def split(m: Module, config: VisionConfig, name: str, total, bound: int):
     """
     banks = config.pixels
     narrow = Signal(range(max(2, bound)), name=f"{name}_total")
-    quotient = Signal(range((bound - 1) // banks + 1), name=f"{name}_quotient")
+    quotient = Signal(range(max(2, (bound - 1) // banks + 1)), name=f"{name}_quotient")
     remainder = Signal(bank_bits(config), name=f"{name}_remainder")
     m.d.comb += narrow.eq(total)
     with m.Switch(narrow):
