@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from eyas.compiler.errors import CompileError
-from eyas.compiler.requantization import MAX_PRE_SHIFT, MAX_SHIFT, ChannelParameters
+from eyas.compiler.requantization import MAX_PRE_SHIFT, MAX_SHIFT, ChannelParameters, mantissa
 from models.vision.graph import Tensor
 
 __all__ = ["of_mean", "of_requantize"]
@@ -25,10 +23,7 @@ def of_mean(label: str, source: Tensor, target: Tensor, count: int) -> ChannelPa
 
 
 def _rescaled(label: str, source: Tensor, ratio: float, count: int) -> ChannelParameters:
-    mantissa, exponent = math.frexp(ratio)
-    multiplier = math.floor(mantissa * (1 << 31) + 0.5)
-    if multiplier == 1 << 31:
-        multiplier, exponent = 1 << 30, exponent + 1
+    multiplier, exponent = mantissa(ratio)
     if exponent < -MAX_SHIFT:  # LiteRT flushes it to 0
         multiplier = exponent = 0
     # As many bits as keep the quotient below 2^31 and the right shift within 31.
