@@ -642,4 +642,4 @@ def test_damage_ends_in_a_sentence() -> None:
 
 @pytest.mark.nightly
 def test_damage_ends_in_a_sentence_at_length() -> None:
-    hunt(60_000, SEED + 1)
+    hunt(20_000, SEED + 1)
