@@ -32,7 +32,7 @@ others are the filling.  With ``emit`` the first eight bytes leave, with ``last`
 class PatchPacker(wiring.Component):
     """A byte gearbox: chunks in, full words out, no back-pressure.
 
-    It holds less than a word, or a whole one that the next item has to emit with ``kept`` 8.
+    It holds less than a word, or a whole one: then the next item has ``kept`` 8 and emits it.
 
     Latency: ``latency`` cycles from ``valid`` to the word.  Throughput: 1 item a cycle.
     Stages: memory | its output register, mask | turn by words | turn by bytes | merge.

@@ -11,7 +11,7 @@ from hdl.bus.stream import StreamFifo
 from hdl.vision.jobs import patch_layout
 from hdl.vision.memories import BlockMemory
 from hdl.vision.patch_packer import PatchPacker
-from hdl.vision.patch_walker import PatchWalker, chunk_layout
+from hdl.vision.patch_walker import CHUNK, PatchWalker, chunk_layout
 
 __all__ = ["Patches", "patches_start_layout"]
 
@@ -28,16 +28,16 @@ SETTLED = 7
 class Patches(wiring.Component):
     """Dense beats of a picture in, beats of its patches out (``patch_…`` in the program header).
 
-    The picture goes into a ring of lines; patches are cut out of it behind the writer.  A chunk of
-    up to nine bytes of one row takes a cycle, and another one where it completes two beats.
+    The picture goes into a ring of lines; patches are cut out of it behind the writer, in chunks of
+    up to nine bytes of one row.
 
     A picture whose lines do not fit in the ring, or of another size than the header says, or whose
     patches begin behind it, ends all the same: with ``wrong_size``, its beats taken, and a last
     beat given.
 
     Latency: 11 cycles from the beat after a chunk's last to the word that it completes.
-    Throughput: 1 chunk a cycle, but never more than 1 output beat: 4 cycles for a patch of 3 × 3
-    pixels of three channels.
+    Throughput: 1 chunk a cycle, but never more than 1 output beat: a patch of 3 × 3 pixels takes 3
+    cycles with one channel, 4 with three.
 
     Parameters
     ----------
@@ -138,27 +138,26 @@ class Patches(wiring.Component):
         with m.If(walker.o.ready):
             m.d.sync += [chunk.eq(walker.o.p), chunk_valid.eq(walker.o.valid)]
 
-        # Its bytes go to the packer; where they complete two words, or a word and a patch's rest,
-        # the second one leaves in a cycle of its own.
-        kept = Signal(range(8))
-        flush = Signal()
-        flushes = Signal()
-        flush_last = Signal(reset_less=True)
-        total = Signal(range(17))
-        two = Signal()
+        # Its bytes go to the packer. Where they complete two words, or a word and a patch's rest,
+        # the second one leaves with the next chunk; by itself if that has no place behind it.
+        kept = Signal(range(9))
+        total = Signal(range(18))
+        finished = Signal(reset_less=True)
+        in_the_way = Signal()
         can_emit = Signal()
+        flush = Signal()
         close = Signal()
         m.d.comb += [
             total.eq(kept + chunk.length),
-            two.eq(Mux(chunk.ends_patch, total > 8, total == 16)),
-            packer.valid.eq(issue | flushes | close),
+            in_the_way.eq(kept[3] & (finished | (chunk.length == CHUNK))),
+            packer.valid.eq(issue | flush | close),
             packer.item.offset.eq(chunk.address),
-            packer.item.kept.eq(Mux(issue, kept, 8)),
+            packer.item.kept.eq(kept),
             packer.item.first.eq(chunk.first),
             packer.item.end.eq(chunk.end),
             packer.item.emit.eq(~issue | chunk.ends_patch | (total >= 8)),
             packer.item.last.eq(
-                Mux(issue, chunk.ends_picture & ~two, (flushes & flush_last) | close)
+                Mux(issue, chunk.ends_picture & (total <= 8), (flush & finished) | close)
             ),
             packer.window.eq(Cat(even.read_data, odd.read_data)),
             even.read_address.eq((chunk.address + 8)[4:]),
@@ -166,15 +165,15 @@ class Patches(wiring.Component):
         ]
         m.d.sync += can_emit.eq(queue.level < OUTPUT_DEPTH - UNDER_WAY)
         with m.If(issue):
-            m.d.sync += [
-                kept.eq(Mux(chunk.ends_patch, 0, total)),
-                flush.eq(two),
-                flush_last.eq(chunk.ends_picture),
-            ]
+            m.d.sync += finished.eq(chunk.ends_picture)
+            with m.If(chunk.ends_patch):
+                m.d.sync += kept.eq(Mux(total > 8, 8, 0))
+            with m.Else():
+                m.d.sync += kept.eq(Mux(total == 16, 8, total[:3]))
             with m.If(chunk.ends_row):
                 m.d.sync += low.eq(low + picture.patches.row_step)
-        with m.Else():
-            m.d.sync += flush.eq(0)
+        with m.Elif(flush):
+            m.d.sync += kept.eq(0)
 
         # Nothing moves any more: the ring is full, and what is read next has not come.
         still = Signal(range(SETTLED + 1))
@@ -198,6 +197,7 @@ class Patches(wiring.Component):
                 m.d.sync += [
                     chunk_valid.eq(0),
                     kept.eq(0),
+                    finished.eq(0),
                     still.eq(0),
                     low.eq(picture.patches.start),
                     picture_words.eq((picture.patches.picture_bytes + 7) >> 3),
@@ -207,8 +207,8 @@ class Patches(wiring.Component):
             with m.State("RUN"):
                 m.d.comb += [
                     self.i.ready.eq(has_room & ~ended),
-                    issue.eq(chunk_valid & available & can_emit & ~flush),
-                    flushes.eq(flush),
+                    issue.eq(chunk_valid & available & can_emit & ~in_the_way),
+                    flush.eq(can_emit & in_the_way),
                 ]
                 with m.If(packer.valid & packer.item.last):
                     m.next = "END"
