@@ -25,7 +25,7 @@ from models.vision.graph import (
 )
 from tests.models.random_graphs import linear_values, multipliers, seeds, zero_points
 
-__all__ = ["KINDS", "chains", "networks"]
+__all__ = ["KINDS", "networks"]
 
 scales = st.floats(2**-8, 0.25, width=32)
 MOST_WEIGHTS = 6000
@@ -277,8 +277,3 @@ def networks(
         if kind == "full":
             break
     return build.graph()
-
-
-def chains(most: int = 4) -> st.SearchStrategy[Graph]:
-    """One to ``most`` convolutions and pools, now and then a fully connected one at the end."""
-    return networks(most, ("conv", "conv", "max", "average", "full"))

@@ -12,7 +12,7 @@ from drivers.simulated.vision import vision_board
 from drivers.vision import VisionEngine
 from eyas.interfaces.configs import SMALL_VISION, VisionConfig
 from models.vision.graph import Graph
-from tests.system.random_networks import chains
+from tests.system.random_networks import networks
 from tests.system.test_random_networks import EXAMPLES, check, random_networks
 
 SHAPES = {
@@ -34,7 +34,7 @@ def other_engine(request: pytest.FixtureRequest):
         yield engine
 
 
-@settings(random_networks, max_examples=max(20, EXAMPLES // 2))
-@given(graph=chains())
-def test_chains(other_engine: VisionEngine, graph: Graph) -> None:
+@settings(random_networks, max_examples=EXAMPLES)
+@given(graph=networks())
+def test_networks(other_engine: VisionEngine, graph: Graph) -> None:
     check(other_engine, graph)

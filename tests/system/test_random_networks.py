@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from hypothesis import HealthCheck, event, given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from drivers.vision import VisionEngine
-from eyas.compiler import CompileError, compile_graph
+from eyas.compiler import compile_graph
 from models.vision import reference
 from models.vision.graph import Graph
 from tests.models.random_graphs import convolutions, fully_connecteds, pictures_of, pools
-from tests.system.random_networks import chains
+from tests.system.random_networks import networks
 
 EXAMPLES = int(os.environ.get("EYAS_EXAMPLES", "60"))
-"""Networks of each kind; the nightly session sets it to thousands."""
+"""Networks of each kind."""
+NIGHTLY_EXAMPLES = max(EXAMPLES, 3000)
 
 random_networks = settings(
     max_examples=EXAMPLES,
@@ -26,17 +29,10 @@ random_networks = settings(
 )
 
 
-def check(engine: VisionEngine, graph: Graph, count: int = 4) -> None:
-    """Outputs of ``count`` pictures, and all maps of the last one, equal the reference's."""
-    try:
-        program = compile_graph(graph, engine.config)
-    except CompileError as error:
-        # What the engine does not promise: three pixels of one bank; a fully connected layer whose
-        # sums, near 2^31, leave no fractional bits to tell a tie from what is almost one.
-        if not any(text in str(error) for text in ("meet in one bank", "no parameters round")):
-            raise
-        event(str(error).split(":")[-1])
-        return
+def check(engine: VisionEngine, graph: Graph, count: int = 4, fold: bool = True) -> None:
+    """Outputs of ``count`` pictures, and all maps of the last one, equal the reference's; each
+    layer takes the cycles that the compiler says."""
+    program = compile_graph(graph, engine.config, fold=fold)
     engine.unload()
     engine.load(program)
     pictures = pictures_of(graph, count, seed=5)
@@ -56,9 +52,28 @@ def check(engine: VisionEngine, graph: Graph, count: int = 4) -> None:
         assert counters.cycles == entry["cycles"], entry["name"]
 
 
+@settings(random_networks, max_examples=3 * EXAMPLES)
+@given(graph=networks(), fold=st.booleans())
+def test_networks(engine: VisionEngine, graph: Graph, fold: bool) -> None:
+    check(engine, graph, fold=fold)
+
+
+@pytest.mark.nightly
+@settings(random_networks, max_examples=NIGHTLY_EXAMPLES, derandomize=False)
+@given(graph=networks(), fold=st.booleans())
+def test_thousands_of_networks(engine: VisionEngine, graph: Graph, fold: bool) -> None:
+    check(engine, graph, fold=fold)
+
+
 @random_networks
-@given(graph=chains())
-def test_chains(engine: VisionEngine, graph: Graph) -> None:
+@given(graph=networks(kinds=("add", "add", "conv", "depthwise", "requantize", "max", "pad")))
+def test_residual_networks(engine: VisionEngine, graph: Graph) -> None:
+    check(engine, graph)
+
+
+@random_networks
+@given(graph=networks(most=2, first=("conv", "conv", "pad"), channels=3))
+def test_pictures_of_few_channels(engine: VisionEngine, graph: Graph) -> None:
     check(engine, graph)
 
 
