@@ -59,10 +59,9 @@ def threefry(
     device : torch.device or None
         Where integers of the counter are placed; tensors stay where they are.
     """
-    words = [_tensor(word, device) for word in counter]
-    shape = torch.broadcast_shapes(*(word.shape for word in words))
+    words = torch.broadcast_tensors(*(_tensor(word, device) for word in counter))
     schedule = [*key, THREEFRY_PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3]]
-    x = [word.expand(shape) + _signed(schedule[i]) for i, word in enumerate(words)]
+    x = [word + _signed(schedule[i]) for i, word in enumerate(words)]
     scratch = torch.empty_like(x[0])
     for r in range(rounds):
         first, second = THREEFRY_ROTATIONS[r % len(THREEFRY_ROTATIONS)]

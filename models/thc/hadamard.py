@@ -49,7 +49,7 @@ def _transform(rows: Tensor) -> Tensor:
     outer = d // inner
     by_inner = _butterflies(rows.view(count, outer, inner).permute(2, 0, 1).contiguous())
     by_outer = _butterflies(by_inner.permute(2, 0, 1).contiguous())
-    return by_outer.permute(2, 0, 1).reshape(count, d)
+    return by_outer.permute(2, 0, 1).reshape(count, d).contiguous()
 
 
 def _butterflies(x: Tensor) -> Tensor:
