@@ -154,6 +154,7 @@ def _schemes() -> list[Scheme]:
         Scheme("thc_fixed_point", 4, True, _thc(Codec(thc), "fixed")),
         Scheme("thc_g34_p64", 4, True, _thc(Codec(Quantizer.optimal(4, 34, 1 / 64)))),
         Scheme("thc_uniform", 4, True, _thc(Codec(Quantizer.uniform()))),
+        Scheme("thc_whole_vector", 4, True, _thc(Codec(thc, block=None))),
         Scheme("thc_single_norm", 4, True, _thc(Codec(thc, single_norm=True))),
         Scheme("thc_2_bit", 2, True, _thc(Codec(Quantizer.optimal(2, 34, 1 / 32)))),
         Scheme("eden", 4, False, _each(_eden(4))),
@@ -204,7 +205,14 @@ def measure(blocks: int, trials: int, seed: int = 1) -> dict[str, Any]:
                 uneven = (sign[:1].view(blocks, BLOCK) * (spread * scales).exp()).view(1, -1)
                 found = nmse(scheme.run(uneven, trial), uneven[0])
                 figures["uneven"][str(spread)] += found / trials
-    return {"coordinates": length, "trials": trials, "seed": seed, "nmse": results}
+    predicted = {str(n): Quantizer.optimal().error(n) for n in WORKERS}
+    return {
+        "coordinates": length,
+        "trials": trials,
+        "seed": seed,
+        "thc_predicted": predicted,
+        "nmse": results,
+    }
 
 
 def _print(figures: dict[str, Any]) -> None:
@@ -224,6 +232,8 @@ def _print(figures: dict[str, Any]) -> None:
     for name, scheme in figures["nmse"].items():
         values = "".join(f"{scheme[case][key]:8.4f}" for case, _, key in columns)
         print(f"{name:24}{scheme['bits']:5}{'yes' if scheme['adds'] else 'no':>5}{values}")
+    predicted = ", ".join(f"{error:.4f} (n={n})" for n, error in figures["thc_predicted"].items())
+    print(f"\nthc of a normal vector that all hold, from its table: {predicted}")
 
 
 def main() -> None:
