@@ -29,9 +29,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import machine
+from eyas.interfaces.configs import DEFAULT_VISION
 
 __all__ = ["PEERS", "measure"]
 
+PEAK = DEFAULT_VISION.macs_per_cycle
 SEED = 1
 PICTURES = 12
 FOLDER = Path(os.environ.get("EYAS_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -63,9 +65,9 @@ def _models() -> tuple[str, dict[str, bytes]]:
     paths = {name: FOLDER / "mlperf_tiny" / file for name, file in FILES.items()}
     if all(path.is_file() for path in paths.values()):
         return "published", {name: path.read_bytes() for name, path in paths.items()}
-    from tests.tflite_builder import build_network
+    from tests.tflite_builder import NETWORKS
 
-    return "random weights", {name: build_network(name, SEED) for name in FILES}
+    return "random weights", {name: NETWORKS[name](SEED) for name in FILES}
 
 
 def _run(program: Any, memory: Any, pictures: np.ndarray) -> tuple[dict[str, Any], list[Any], Any]:
@@ -138,7 +140,9 @@ def _print(results: dict[str, Any]) -> None:
             continue
         found = results[name]
         console.print(
-            table(f"{title} ({results['networks']})", LAYER_COLUMNS, layer_rows(found["layers"]))
+            table(
+                f"{title} ({results['networks']})", LAYER_COLUMNS, layer_rows(found["layers"], PEAK)
+            )
         )
         fast = found["infinite_bandwidth"]
         for what, key in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from eyas.cli.measure import Measured
     from eyas.interfaces.program_file import Program
 
-__all__ = ["cycles_line", "layer_table", "run"]
+__all__ = ["LAYER_COLUMNS", "cycles_line", "layer_rows", "layer_table", "run", "stalls"]
 
 
 def run(
@@ -112,35 +113,85 @@ def run(
         raise typer.Exit(ANSWER_IS_NO)
 
 
+LAYER_COLUMNS = (
+    "layer", "op", "cycles", "MACs", "utilisation", "array", "requantise", "drain", "tables",
+)  # fmt: skip
+"""Headings of :func:`layer_rows`: the last four say what a layer's cycles went to."""
+
+NAME_WIDTH = 28
+"""Characters of a layer's name in a table; published files have names of a hundred."""
+
+
 def layer_table(program: Program, found: Measured) -> Table:
-    """Cycles, work and utilisation of each layer."""
+    """Cycles, work, utilisation and waits of each layer."""
     from eyas.cli.console import table
 
-    rows = [
-        (item.name, item.op, f"{item.cycles:,}", *_work(item.macs, item.utilisation))
-        for item in found.layers
-    ]
-    cycles, macs = (
-        sum(item.cycles for item in found.layers),
-        sum(item.macs for item in found.layers),
-    )
+    layers = [item.as_dict() for item in found.layers]
     peak = program.config.macs_per_cycle
-    rows.append(("all", "", f"{cycles:,}", *_work(macs, macs / (cycles * peak))))
-    return table(
-        f"{program.manifest['name']}, one picture",
-        ("layer", "op", "cycles", "MACs", "utilisation"),
-        rows,
-    )
+    title = f"{program.manifest['name']}, one picture"
+    return table(title, LAYER_COLUMNS, layer_rows(layers, peak))
+
+
+def layer_rows(layers: list[dict[str, Any]], peak: int) -> list[tuple[str, ...]]:
+    """A row for each of ``layers`` (as in ``--json``), and their sum.
+
+    Cycles in which the array took a pass, waited for requantisation, for the last results of a
+    layer, for the tables of a residual add.
+    """
+
+    def row(name: str, op: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+        waits = (item[f"{key}_cycles"] for key in ("array", "requantize", "drain", "table"))
+        return (
+            name,
+            op,
+            f"{item['cycles']:,}",
+            *_work(item["macs"], item["macs"] / (item["cycles"] * peak)),
+            *(f"{cycles:,}" if cycles else "–" for cycles in waits),
+        )
+
+    sums = {
+        key: sum(item[key] for item in layers)
+        for key in (
+            "cycles", "macs", "array_cycles", "requantize_cycles", "drain_cycles", "table_cycles",
+        )
+    }  # fmt: skip
+    return [*(row(_short(item["name"]), item["op"], item) for item in layers), row("all", "", sums)]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :]
 
 
 def _lines(found: Measured, accuracy: float | None) -> list[str]:
     lines = [
         cycles_line(found),
+        "Of the core's cycles the array waited "
+        + ", ".join(f"{cycles:,} for {STALLS[cause]}" for cause, cycles in stalls(found).items()),
         f"{found.host_us:,.0f} µs of Python a picture, simulation left out",
     ]
     if accuracy is not None:
         lines.append(f"Accuracy on {len(found.outputs)} pictures: {accuracy:.2%}")
     return lines
+
+
+STALLS = {
+    "requantize": "requantisation",
+    "drain": "layers' last results",
+    "tables": "tables of residual adds",
+    "start": "layers to start",
+}
+"""What the array waits for, as ``--json`` and as a reader is told."""
+
+
+def stalls(found: Measured) -> dict[str, int]:
+    """Core cycles of a picture in which the array took no pass, by cause."""
+    named = {
+        "requantize": sum(item.requantize_cycles for item in found.layers),
+        "drain": sum(item.drain_cycles for item in found.layers),
+        "tables": sum(item.table_cycles for item in found.layers),
+    }
+    passes = sum(item.array_cycles for item in found.layers)
+    return {**named, "start": found.core_cycles - passes - sum(named.values())}
 
 
 def _work(macs: int, utilisation: float) -> tuple[str, str]:
@@ -164,5 +215,6 @@ def _summary(found: Measured, accuracy: float | None, bit_exact: bool | None) ->
         "core_cycles": found.core_cycles,
         "end_to_end_cycles": found.end_to_end_cycles,
         "host_us": found.host_us,
+        "stalls": stalls(found),
         "layers": [item.as_dict() for item in found.layers],
     }

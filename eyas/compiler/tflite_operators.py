@@ -274,8 +274,14 @@ def _requantize(step: Step) -> None:
     target = step.result()
     if source.shape != target.shape:
         raise step.refuse(f"makes {target.shape} of {source.shape}: the file is damaged")
-    name = "NONE" if step.operator.code == "QUANTIZE" else step.operator.code
-    step.add(Requantize(**_named(source, target), **_activation(step, target, name)))
+    relu = step.operator.code != "QUANTIZE"
+    step.add(
+        Requantize(
+            **_named(source, target),
+            **_activation(step, target, step.operator.code if relu else "NONE"),
+            float32_ratio=relu,  # TensorFlow Lite's kernels differ in this
+        )
+    )
 
 
 def _reshape(step: Step) -> None:

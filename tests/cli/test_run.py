@@ -15,7 +15,8 @@ from tests.cli.conftest import Files, small_graph
 
 LAYER_KEYS = {"name", "op", "cycles", "macs", "utilisation"}
 KEYS = {
-    "pictures", "accuracy", "bit_exact", "core_cycles", "end_to_end_cycles", "host_us", "layers",
+    "pictures", "accuracy", "bit_exact", "core_cycles", "end_to_end_cycles", "host_us", "stalls",
+    "layers",
 }  # fmt: skip
 
 
@@ -38,6 +39,10 @@ def test_json_is_one_object_with_the_promised_names(eyas, files: Files) -> None:
         assert layer["utilisation"] == pytest.approx(layer["macs"] / peak, abs=1e-4)
         assert 0 < layer["utilisation"] <= 1
     assert sum(layer["cycles"] for layer in found["layers"]) <= found["core_cycles"]
+    assert set(found["stalls"]) == {"requantize", "drain", "tables", "start"}
+    passes = sum(layer["array_cycles"] for layer in found["layers"])
+    assert passes + sum(found["stalls"].values()) == found["core_cycles"]
+    assert min(found["stalls"].values()) >= 0 == found["stalls"]["tables"]
 
 
 def test_outputs_and_plot_are_written(eyas, files: Files, tmp_path: Path) -> None:

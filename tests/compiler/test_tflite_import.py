@@ -204,6 +204,16 @@ def test_standalone_activations_and_requantisation() -> None:
     assert (node.op, node.activation_min, node.activation_max) == ("requantize", -128, 127)
 
 
+@pytest.mark.parametrize("operator", ["RELU", "RELU6", "RELU_N1_TO_1", "QUANTIZE"])
+def test_another_scale_with_ties(operator: str) -> None:
+    """0.0015 / 0.001 is not quite 3/2, but rounds to it as a float32: the kernels differ there."""
+    builder = TfliteBuilder(SEED)
+    x = builder.input((16, 16, 1), 0.0015, 0)
+    number = builder.writer.tensor("other", (1, 16, 16, 1), 0.001, 0)
+    builder.writer.operator(operator, [x.number], [number], "NONE")
+    check(builder.finish(Value(number, x.real, 0.001, 0)))
+
+
 def _mean(axes: list[int], keep: bool) -> Callable[[TfliteBuilder, Value], Value]:
     def make(builder: TfliteBuilder, x: Value) -> Value:
         shape = (1, 1, 1, 3) if keep else (1, 3)
