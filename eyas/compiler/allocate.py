@@ -12,6 +12,9 @@ from eyas.interfaces.configs import VisionConfig
 
 __all__ = ["Allocation", "allocate"]
 
+Lives = Mapping[str, tuple[tuple[int, int], ...]]
+"""The spans in which each tensor needs its place: first and last step, in their order."""
+
 
 @dataclass(frozen=True)
 class Allocation:
@@ -43,7 +46,8 @@ def allocate(
     """Give every map a base so that no two maps that live at once overlap.
 
     Tried first with a region for the picture that nothing else uses: the next picture can then come
-    in as soon as the first layer has run.  Where that does not fit, the region is shared.
+    in as soon as the first layer has run.  Where that does not fit, other maps share the region,
+    for as few layers as possible.
 
     Parameters
     ----------
@@ -60,10 +64,11 @@ def allocate(
         When the maps of some layer do not fit; the message names it, with the figures.
     """
     lives = _lives(steps, picture, output)
-    for alone in (True, False):
-        wanted = dict(lives)
-        if alone:
-            wanted[picture] = (-1, len(steps))
+    ((first, last),) = lives[picture]
+    for free in range(last + 1, len(steps) + 2):
+        # From step ``free`` on nothing but the next picture uses the region.
+        spans = ((first, last), (free, len(steps)))
+        wanted = {**lives, picture: spans[: 1 if free > len(steps) else 2]}
         bases = _place(layouts, wanted, config.bank_words)
         if bases is not None:
             break
@@ -77,24 +82,24 @@ def allocate(
     )
 
 
-def _lives(steps: Sequence[Step], picture: str, output: str) -> dict[str, tuple[int, int]]:
+def _lives(
+    steps: Sequence[Step], picture: str, output: str
+) -> dict[str, tuple[tuple[int, int], ...]]:
     """Each tensor's first and last step; the picture is there before step 0."""
     lives = {picture: (-1, -1)}
     for index, step in enumerate(steps):
         for name in (*step.inputs, step.output):
             lives[name] = (lives.get(name, (index, index))[0], index)
     lives[output] = (lives[output][0], len(steps))
-    return lives
+    return {name: (span,) for name, span in lives.items()}
 
 
-def _place(
-    layouts: Mapping[str, MapLayout], lives: Mapping[str, tuple[int, int]], capacity: int
-) -> dict[str, int] | None:
+def _place(layouts: Mapping[str, MapLayout], lives: Lives, capacity: int) -> dict[str, int] | None:
     """First fit in one of a few orders; None when none of them fits."""
     orders: tuple[Callable[[str], tuple[int, ...]], ...] = (
-        lambda name: (-layouts[name].words, *lives[name]),
-        lambda name: (*lives[name], -layouts[name].words),
-        lambda name: (lives[name][0] - lives[name][1], -layouts[name].words, *lives[name]),
+        lambda name: (-layouts[name].words, *lives[name][0]),
+        lambda name: (*lives[name][0], -layouts[name].words),
+        lambda name: (lives[name][0][0] - lives[name][-1][1], -layouts[name].words),
     )
     for order in orders:
         bases = _first_fit(sorted(lives, key=order), layouts, lives, capacity)
@@ -106,17 +111,20 @@ def _place(
 def _first_fit(
     names: Sequence[str],
     layouts: Mapping[str, MapLayout],
-    lives: Mapping[str, tuple[int, int]],
+    lives: Lives,
     capacity: int,
 ) -> dict[str, int] | None:
     """Each map as low as those before it leave room; None when one does not fit."""
     bases: dict[str, int] = {}
     for name in names:
-        first, last = lives[name]
         neighbours = sorted(
             (base, base + layouts[other].words)
             for other, base in bases.items()
-            if lives[other][0] <= last and first <= lives[other][1]
+            if any(
+                start <= last and first <= end
+                for first, last in lives[name]
+                for start, end in lives[other]
+            )
         )
         base = 0
         for start, end in neighbours:
@@ -150,12 +158,14 @@ def _release(
 def _does_not_fit(
     steps: Sequence[Step],
     layouts: Mapping[str, MapLayout],
-    lives: Mapping[str, tuple[int, int]],
+    lives: Lives,
     config: VisionConfig,
 ) -> str:
     def words_at(index: int) -> int:
         return sum(
-            layouts[name].words for name, (first, last) in lives.items() if first <= index <= last
+            layouts[name].words
+            for name, ((first, last),) in lives.items()
+            if first <= index <= last
         )
 
     worst = max(range(len(steps)), key=words_at)

@@ -15,7 +15,7 @@ from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
 from eyas.interfaces.program_file import Program
 from eyas.interfaces.vision_isa import INSTRUCTION, Op
 from eyas.interfaces.vision_program import HEADER
-from models.vision.graph import Add, AveragePool2D, Graph, MaxPool2D, Mean, Pad
+from models.vision.graph import Add, AveragePool2D, Graph, MaxPool2D, Mean, Pad, Tensor
 from tests.compiler.small_graphs import conv, depthwise, graph_of
 
 
@@ -260,3 +260,23 @@ def test_a_stride_beyond_the_field() -> None:
         CompileError, match="'a to b': 16 horizontal stride, the engine takes at most 15"
     ):
         compile_graph(graph, DEFAULT_VISION)
+
+
+def test_the_pictures_place_is_free_again_as_soon_as_it_can_be() -> None:
+    """192 words for each of three maps, then 48, 12 and 12, in banks of 512."""
+    sizes = (24, 24, 24, 12, 6, 6)
+    tensors = {f"t{i}": Tensor(f"t{i}", (size, size, 4), 0.1, 0) for i, size in enumerate(sizes)}
+    nodes = [
+        MaxPool2D(
+            name=f"pool{i}",
+            input=f"t{i}",
+            output=f"t{i + 1}",
+            window=(1, 1),
+            stride=(size // after, size // after),
+        )
+        for i, (size, after) in enumerate(itertools.pairwise(sizes))
+    ]
+    graph = Graph(name="narrowing", tensors=tensors, nodes=tuple(nodes), input="t0", output="t5")
+    program = compile_graph(graph, replace(SMALL_VISION, bank_words=512))
+    released = [fields["release_input"] for fields in instructions(program)[:-1]]
+    assert released == [0, 0, 1, 0, 0], "the third map must share it, later ones need not"
