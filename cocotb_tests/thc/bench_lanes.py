@@ -5,9 +5,9 @@ import numpy as np
 from cocotb.triggers import FallingEdge
 
 from cocotb_tests.common.coverage import Coverage
+from cocotb_tests.thc.bench import Unit, generator, start
 from cocotb_tests.thc.design import LANES
 from cocotb_tests.thc.lane_model import LaneModel, Packet
-from cocotb_tests.vision_datapath.bench import Unit, generator, start
 from eyas.interfaces.thc_config import ThcConfig
 from hdl.thc.lookup_lanes import LookupLanes
 from hdl.thc.packets import Emit, row_layout
@@ -91,7 +91,7 @@ class Lanes:
 
 async def open_lanes(dut, shape: str) -> Lanes:
     unit = await start(dut, f"lanes_{shape}")
-    unit.table__enable.value = 0
+    unit.valid.value = unit.table__enable.value = 0
     return Lanes(unit, LANES[shape])
 
 
@@ -260,11 +260,11 @@ async def reset_in_mid_packet(dut):
                 lanes.unit.beat.value = beat
                 await FallingEdge(lanes.unit.clk)
             lanes.unit.valid.value = 0
-            dut.rst.value = 1
+            dut.aresetn.value = 0
             await FallingEdge(lanes.unit.clk)
             assert lanes.unit.row_valid.value == 0, "a row is offered in reset"
             assert lanes.unit.idle.value == 1, "not idle in reset"
-            dut.rst.value = 0
+            dut.aresetn.value = 1
             lanes.watching = True
             await lanes.send(
                 Packet(random_indices(rng, config, 4), wide=wide, store=1, emit=Emit.SUM)

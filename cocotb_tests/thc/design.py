@@ -5,9 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from eyas.interfaces.thc_config import ThcConfig
+from hdl.thc.encoder import Encoder
 from hdl.thc.lookup_lanes import LookupLanes
 
-__all__ = ["LANES", "ThcUnits"]
+__all__ = ["ENCODERS", "LANES", "ThcUnits"]
 
 LANES = {
     "64_4": ThcConfig(),
@@ -17,12 +18,16 @@ LANES = {
 }
 """Configurations of the lookup lanes, by width and index bits."""
 
+ENCODERS = {"4": ThcConfig(), "2": ThcConfig(index_bits=2)}
+"""Configurations of the encoder, by index bits."""
+
 
 class ThcUnits(wiring.Component):
     """The units in their shapes; ports are named ``UNIT_SHAPE__MEMBER``."""
 
     def __init__(self):
         self.units = {f"lanes_{name}": LookupLanes(config) for name, config in LANES.items()}
+        self.units |= {f"encoder_{name}": Encoder(config) for name, config in ENCODERS.items()}
         super().__init__({name: Out(unit.signature) for name, unit in self.units.items()})
 
     def elaborate(self, platform):
