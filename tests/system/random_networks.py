@@ -28,8 +28,8 @@ from tests.models.random_graphs import linear_values, multipliers, seeds, zero_p
 __all__ = ["KINDS", "networks"]
 
 scales = st.floats(2**-8, 0.25, width=32)
-MOST_WEIGHTS = 6000
-"""Bytes of a layer's weights, zeros between them not counted: a few layers fit in a small array."""
+WEIGHT_ROWS = 500
+"""Rows of weight memory that a network may take, on the smallest of the arrays."""
 
 
 @dataclass
@@ -42,11 +42,14 @@ class Builder:
         Hypothesis's.
     tensors, nodes : list
         What there is already; the last tensor is what the next layer reads.
+    rows : int
+        Rows of weight memory that are left.
     """
 
     draw: Callable[..., Any]
     tensors: list[Tensor]
     nodes: list[Node] = field(default_factory=list)
+    rows: int = WEIGHT_ROWS
 
     @property
     def last(self) -> Tensor:
@@ -74,6 +77,17 @@ class Builder:
             )
         )  # fmt: skip
         self.tensors.append(target)
+
+    def outputs_that_fit(self, taps: int, wanted: int) -> int:
+        """Up to ``wanted`` output channels whose weights still fit; these are taken."""
+        inputs = self.last.shape[2]
+        for outputs in range(wanted, 0, -1):
+            # Arrays of 4 × 4, and of 8 × 2.
+            four, two = -(-inputs // 4) * -(-outputs // 4), -(-inputs // 2) * -(-outputs // 8)
+            if taps * max(four, two) <= self.rows:
+                self.rows -= taps * max(four, two)
+                return outputs
+        return 0
 
     def graph(self) -> Graph:
         """The network; its output is the last tensor."""
@@ -127,12 +141,15 @@ def _linear(build: Builder, target: Tensor, shape: tuple[int, ...]) -> dict[str,
     return {"weights": _weights(build, rng, shape), **values}
 
 
-def _conv(build: Builder, outputs: int | None = None) -> None:
+def _conv(build: Builder) -> None:
     inputs = build.last.shape[2]
     largest = 11 if build.draw(st.integers(0, 5)) == 5 else 4
     shape = _window(build, largest, [1, 1, 2, 3, 4])
-    outputs = outputs or build.draw(st.integers(1, 11))
-    outputs = max(1, min(outputs, MOST_WEIGHTS // (int(np.prod(shape["window"])) * inputs)))
+    outputs = build.draw(st.integers(1, 11))
+    outputs = build.outputs_that_fit(int(np.prod(shape["window"])), outputs)
+    if not outputs:
+        _max_pool(build)
+        return
     target = build.target((*shape["out"], outputs))
     build.enter(
         Conv2D, target, stride=shape["stride"], padding=shape["padding"],
@@ -163,16 +180,24 @@ def _depthwise(build: Builder) -> None:
             shape[name] for name in ("window", "stride", "padding", "out")
         )
         multiplier = build.draw(st.integers(1, 4 if inputs < 6 else 1))
-    target = build.target((*out, inputs * multiplier))
+    outputs = inputs * multiplier
+    if build.outputs_that_fit(int(np.prod(window)), outputs) < outputs:
+        _max_pool(build)
+        return
+    target = build.target((*out, outputs))
     build.enter(
         DepthwiseConv2D, target, stride=stride, padding=padding, multiplier=multiplier,
-        **_linear(build, target, (inputs * multiplier, *window)),
+        **_linear(build, target, (outputs, *window)),
     )  # fmt: skip
 
 
 def _full(build: Builder) -> None:
     source = build.last
     outputs = build.draw(st.integers(1, 13))
+    outputs = build.outputs_that_fit(source.shape[0] * source.shape[1], outputs)
+    if not outputs:
+        _max_pool(build)
+        return
     target = build.target((1, 1, outputs))
     values = _linear(build, target, (outputs, source.size))
     # LiteRT's kernel converts the rounded float64 to int32, which is undefined beyond its range.
@@ -234,7 +259,9 @@ def _same_shape(build: Builder) -> None:
     """A convolution whose output has the shape of its input."""
     channels = build.last.shape[2]
     size = build.draw(st.sampled_from([1, 3]))
-    size = 1 if size * size * channels * channels > MOST_WEIGHTS else size
+    if build.outputs_that_fit(size * size, channels) < channels:
+        _requantize(build)
+        return
     target = build.target(build.last.shape)
     build.enter(
         Conv2D, target, padding=(size // 2,) * 4,
@@ -269,8 +296,6 @@ def networks(
     build = Builder(draw, [Tensor("t0", size, draw(scales), draw(zero_points))])
     for index in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from(first if first and index == 0 else kinds))
-        if kind == "full" and build.last.size * 13 > MOST_WEIGHTS:
-            kind = "max"
         if kind == "mean" and build.last.size > 1 and index < 2:
             kind = "conv"  # a mean early leaves little to follow
         KINDS[kind](build)
