@@ -1,6 +1,6 @@
 """Packs chunks of a picture's bytes into words."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -72,17 +72,16 @@ class PatchPacker(wiring.Component):
 
         # What every stage hands on.
         control = data.StructLayout({"kept": range(WORD + 1), "emit": 1, "last": 1})
-        stages = []
-        valid = self.valid
+        items, valids = [], []
         item = Signal(control)
+        valid = self.valid
         m.d.comb += [item[name].eq(self.item[name]) for name in control.members]
         for number in range(1, self.latency + 1):
-            next_item = Signal(control, name=f"s{number}_item", reset_less=True)
-            next_valid = Signal(name=f"s{number}_valid")
-            m.d.sync += [next_item.eq(item), next_valid.eq(valid)]
-            item, valid = next_item, next_valid
-            stages.append(valid)
-        m.d.comb += self.busy.eq(Cat(stages).any())
+            items.append(Signal(control, name=f"s{number}_item", reset_less=True))
+            valids.append(Signal(name=f"s{number}_valid"))
+            m.d.sync += [items[-1].eq(item), valids[-1].eq(valid)]
+            item, valid = items[-1], valids[-1]
+        m.d.comb += self.busy.eq(Cat(valids).any())
 
         # Stages 1 and 2, beside the memory: by how much to turn, which places take what comes.
         s1_turn = Signal(range(WINDOW), reset_less=True)
@@ -95,7 +94,7 @@ class PatchPacker(wiring.Component):
             s1_first.eq(self.item.kept + self.item.first),
             s1_end.eq(self.item.kept + self.item.end),
             s2_turn.eq(s1_turn),
-            s2_taken.eq(Cat((s1_first <= i) & (s1_end > i) for i in range(WINDOW))),
+            s2_taken.eq(_below(s1_end) & ~_below(s1_first)),
         ]
 
         # Stages 3 and 4: the chunk's first byte comes to place ``kept``.
@@ -104,12 +103,16 @@ class PatchPacker(wiring.Component):
         s3_taken = Signal(WINDOW, reset_less=True)
         s4_window = Signal(8 * WINDOW, reset_less=True)
         s4_taken = Signal(WINDOW, reset_less=True)
+        s4_held = Signal(WORD, reset_less=True)
+        s4_emits = Signal()
         m.d.sync += [
             s3_window.eq(_turn(self.window, s2_turn[2:], 4)),
             s3_turn.eq(s2_turn[:2]),
             s3_taken.eq(s2_taken),
             s4_window.eq(_turn(s3_window, s3_turn, 1)),
             s4_taken.eq(s3_taken),
+            s4_held.eq(_below(items[2].kept)),
+            s4_emits.eq(valids[2] & items[2].emit),
         ]
 
         # Merge: the bytes held, then the chunk's.
@@ -119,17 +122,22 @@ class PatchPacker(wiring.Component):
             bits = slice(8 * place, 8 * (place + 1))
             come = Mux(s4_taken[place], s4_window[bits], self.filling)
             if place < WORD:
-                come = Mux(place < item.kept, held[bits], come)
+                come = Mux(s4_held[place], held[bits], come)
             m.d.comb += merged[bits].eq(come)
         with m.If(valid):
-            m.d.sync += held.eq(Mux(item.emit, merged[8 * WORD :], merged[: 8 * WORD]))
+            m.d.sync += held.eq(Mux(s4_emits, merged[8 * WORD :], merged[: 8 * WORD]))
         m.d.comb += [
-            self.o_valid.eq(valid & item.emit),
+            self.o_valid.eq(s4_emits),
             self.o_data.eq(merged[: 8 * WORD]),
             self.o_last.eq(item.last),
         ]
 
         return m
+
+
+def _below(count):
+    """Return WINDOW bits of which the lowest ``count`` are ones."""
+    return ~(Const(-1, WINDOW) << count)[:WINDOW]
 
 
 def _turn(window, count, size):
