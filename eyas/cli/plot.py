@@ -16,12 +16,14 @@ FORMATS = (".pdf", ".png", ".svg")
 """Suffixes of files that a plot can go to."""
 
 
+_TABLES = ("waiting for tables", "table_cycles", "#8a5fa8")
 _PARTS = (
     ("array", "array_cycles", "#3b6ea8"),
     ("waiting for requantisation", "requantize_cycles", "#e0a030"),
     ("drain", "drain_cycles", "#b04a4a"),
 )
-"""What a layer's cycles go to: label, attribute, colour. The rest is start and steps."""
+"""What a layer's cycles go to: label, attribute, colour. The rest is start and steps; what an
+addition waits for its tables comes before them."""
 
 
 def check_format(path: Path | None) -> None:
@@ -41,6 +43,8 @@ def plot_timeline(layers: Sequence[Layer], title: str, path: Path) -> None:
     axes = figure.subplots()
     start = 0
     for row, layer in enumerate(layers):
+        axes.barh(row, layer.table_cycles, left=start, color=_TABLES[2])
+        start += layer.table_cycles
         axes.barh(row, layer.cycles, left=start, color="#c8c8c8")
         left = start
         for _, name, colour in _PARTS:
@@ -61,7 +65,7 @@ def plot_timeline(layers: Sequence[Layer], title: str, path: Path) -> None:
     axes.set_xlim(0, start * 1.18)
     axes.set_xlabel("core cycles")
     axes.set_title(title)
-    for label, _, colour in (*_PARTS, ("other", "", "#c8c8c8")):
+    for label, _, colour in (*_PARTS, _TABLES, ("other", "", "#c8c8c8")):
         axes.barh(0, 0, color=colour, label=label)
     axes.legend(loc="lower left", fontsize=8)
     drawn = io.BytesIO()

@@ -1,6 +1,6 @@
 """The vision compute engine: memories, array, requantisation and the sequencer that runs them."""
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -168,15 +168,16 @@ class _Core(wiring.Component):
         for name in ("write_enable", "write_address", "write_a", "write_b"):
             m.d.comb += getattr(add, name).eq(getattr(add_tables, name))
 
-        # Completed sums to the requantiser. All units but the array fill a tile's first plane.
+        # Completed sums to the requantiser.
         early = self._delay(m, valid & last, array.latency - 1, "early", reset_less=False)
-        plane = [list(sums) for sums in pooling.sums]
+        pooled = [list(sums) for sums in pooling.sums]
         m.submodules.lane_sum = lane_sum = LaneSum(config)
         m.d.comb += lane_sum.sums.eq(pooling.sums)
-        plane[0] = [
+        pooled[0] = [
             Mux(layer.merge_lanes, total, own)
-            for total, own in zip(lane_sum.total, plane[0], strict=True)
+            for total, own in zip(lane_sum.total, pooled[0], strict=True)
         ]
+        depthwise_sums = add.sums  # never chosen without a depthwise unit
         merged = self._delay(m, early, lane_sum.latency, "merged", reset_less=False)
         if has_depthwise(config):
             m.submodules.depthwise = depthwise = DepthwiseUnit(config)
@@ -195,13 +196,8 @@ class _Core(wiring.Component):
             slower = depthwise.latency - array.latency
             late = self._delay(m, early, slower, "late", reset_less=False)
             early = Mux(passes.depthwise, late, early)
-            for pixel, sums in enumerate(depthwise.sums):
-                for channel, total in enumerate(sums):
-                    plane[pixel][channel] = Mux(passes.depthwise, total, plane[pixel][channel])
+            depthwise_sums = depthwise.sums
         early = Mux(layer.merge_lanes, merged, early)
-        for pixel, sums in enumerate(add.sums):
-            for channel, total in enumerate(sums):
-                plane[pixel][channel] = Mux(adds, total, plane[pixel][channel])
         m.d.comb += [
             drain.instruction.eq(layer),
             drain.parameter_base.eq(sequencer.parameter_base),
@@ -215,11 +211,20 @@ class _Core(wiring.Component):
             requantizer.clamp_min.eq(layer.clamp_min),
             requantizer.clamp_max.eq(layer.clamp_max),
         ]
+
+        # All units but the array fill a tile's first plane. Two bits choose, decoded long before
+        # a layer's first sums: a look-up table a bit.
+        unit = Signal(2, reset_less=True)
+        m.d.sync += unit.eq(Cat(pools | adds, passes.depthwise | adds))
         for pixel in range(config.pixels):
             for channel in range(config.output_channels):
                 total = array.sums[pixel][channel]
                 if channel < config.input_channels:
-                    total = Mux(convolution, total, plane[pixel][channel])
+                    total = Mux(
+                        unit[1],
+                        Mux(unit[0], add.sums[pixel][channel], depthwise_sums[pixel][channel]),
+                        Mux(unit[0], pooled[pixel][channel], total),
+                    )
                 m.d.comb += drain.sums[pixel][channel].eq(total)
 
         # Results to the activation memory, beside the next picture.

@@ -4,6 +4,7 @@ import pytest
 
 from bitstreams.synthesis import synthesize
 from eyas.interfaces.configs import DEFAULT_VISION
+from hdl.vision.add import AddUnit
 from hdl.vision.mac_array import MacArray
 from hdl.vision.pooling import PoolingUnit
 from hdl.vision.requantize import Requantizer
@@ -12,19 +13,20 @@ pytestmark = [pytest.mark.synth, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
-    ("unit", "dsp", "lut", "ff"),
+    ("unit", "dsp", "lut", "ff", "bram36"),
     [
         # Flip-flops tell whether the DSPs are pipelined: were an operand's or product's register
         # not in the DSP, it would be here, 1,500 to 6,000 more in the array.
-        (MacArray, 192, 4800, 4400),
-        (PoolingUnit, 0, 900, 550),
-        (Requantizer, 24, 4600, 3800),
+        (MacArray, 192, 4800, 4400, 0),
+        (PoolingUnit, 0, 900, 550, 0),
+        (AddUnit, 0, 1250, 2600, 12),
+        (Requantizer, 24, 4600, 3800, 0),
     ],
 )
-def test_resources(unit, dsp, lut, ff):
+def test_resources(unit, dsp, lut, ff, bram36):
     report = synthesize(unit(DEFAULT_VISION))
     print(report)
     assert report.dsp == dsp
     assert report.lut <= lut
     assert report.ff <= ff
-    assert report.bram36 == 0
+    assert report.bram36 == bram36
