@@ -90,13 +90,17 @@ class Builder:
         return 0
 
     def graph(self) -> Graph:
-        """The network; its output is the last tensor."""
+        """The network; its output is the last tensor, a vector now and then with a softmax."""
+        softmax = None
+        if self.last.shape[:2] == (1, 1) and self.draw(st.booleans()):
+            softmax = Tensor("softmax", self.last.shape, 1 / 256, -128)
         return Graph(
             name="random",
             tensors={tensor.name: tensor for tensor in self.tensors},
             nodes=tuple(self.nodes),
             input=self.tensors[0].name,
             output=self.last.name,
+            softmax=softmax,
         )
 
 
