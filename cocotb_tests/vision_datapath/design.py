@@ -1,16 +1,19 @@
 """The datapath's units in several shapes, side by side in one design: one build for all benches."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION, VisionConfig
+from hdl.vision.add import AddUnit
 from hdl.vision.arithmetic_rtl import DelayLine
+from hdl.vision.depthwise import DepthwiseUnit
+from hdl.vision.depthwise_product import BoothProduct
 from hdl.vision.mac_array import MacArray, PackedProducts, pack_weights
 from hdl.vision.pooling import PoolingUnit
 from hdl.vision.requantize import Requantizer
 
-__all__ = ["POOLING", "REQUANTIZER", "SHAPES", "Products", "VisionDatapath"]
+__all__ = ["ADD", "DEPTHWISE", "POOLING", "REQUANTIZER", "SHAPES", "Products", "VisionDatapath"]
 
 SHAPES = {
     "least": VisionConfig(output_channels=2, input_channels=2, pixels=1, requantize_channels=1),
@@ -21,7 +24,10 @@ SHAPES = {
 }
 """Configurations of the array: 2×2×1, 4×4×3, 6×2×5, 16×16×1 and 16×8×3."""
 
-POOLING = REQUANTIZER = ("small", "default")
+DEPTHWISE = ("small", "flat", "default")
+"""Configurations whose depthwise weights take three rows, two and one."""
+
+ADD = POOLING = REQUANTIZER = ("small", "default")
 """Configurations in which there is one."""
 
 PIXELS = (-128, -127, -65, -1, 0, 1, 64, 127)
@@ -98,13 +104,54 @@ class Products(wiring.Component):
         return m
 
 
+class BoothProducts(wiring.Component):
+    """Every pair of operands, one a cycle while ``valid``.
+
+    Members
+    -------
+    valid : In(1)
+        The next pair goes in; 65,536 of them are all.
+    wrong : Out(1)
+        A product was wrong, sticky.
+    checked : Out(32)
+        Products looked at.
+    """
+
+    valid: In(1)
+    wrong: Out(1)
+    checked: Out(32)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.product = product = BoothProduct()
+        number = Signal(16)
+        # An odd factor permutes the numbers: all bits change often.
+        pair = (number * 0x9E37)[:16]
+        value, weight = pair[:8].as_signed(), pair[8:].as_signed()
+        valid = Signal(product.latency)
+        m.d.comb += [
+            product.moves.eq(Cat(self.valid, valid)),
+            product.value.eq(value),
+            product.weight.eq(weight),
+        ]
+        m.d.sync += [valid.eq(Cat(self.valid, valid)), number.eq(number + self.valid)]
+        expected = DelayLine(m, value * weight, "expected")[product.latency]
+        m.d.sync += self.checked.eq(self.checked + valid[-1])
+        with m.If(valid[-1] & (product.product != expected.as_signed())):
+            m.d.sync += self.wrong.eq(1)
+        return m
+
+
 class VisionDatapath(wiring.Component):
     """The units in their shapes; ports are named ``UNIT_SHAPE__MEMBER``."""
 
     def __init__(self):
         self.units = {f"array_{name}": MacArray(config) for name, config in SHAPES.items()}
         self.units |= {f"pooling_{name}": PoolingUnit(SHAPES[name]) for name in POOLING}
+        self.units |= {f"add_{name}": AddUnit(SHAPES[name]) for name in ADD}
         self.units |= {f"requantizer_{name}": Requantizer(SHAPES[name]) for name in REQUANTIZER}
+        self.units |= {f"depthwise_{name}": DepthwiseUnit(SHAPES[name]) for name in DEPTHWISE}
+        self.units["booth"] = BoothProducts()
         self.units["products"] = Products()
         super().__init__({name: Out(unit.signature) for name, unit in self.units.items()})
 

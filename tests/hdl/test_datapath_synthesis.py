@@ -5,6 +5,7 @@ import pytest
 from bitstreams.synthesis import synthesize
 from eyas.interfaces.configs import DEFAULT_VISION
 from hdl.vision.add import AddUnit
+from hdl.vision.depthwise import DepthwiseUnit
 from hdl.vision.mac_array import MacArray
 from hdl.vision.pooling import PoolingUnit
 from hdl.vision.requantize import Requantizer
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.synth, pytest.mark.slow]
         # not in the DSP, it would be here, 1,500 to 6,000 more in the array.
         (MacArray, 192, 4800, 4400, 0),
         (PoolingUnit, 0, 900, 550, 0),
+        (DepthwiseUnit, 0, 4300, 9900, 0),
         (AddUnit, 0, 1250, 2600, 12),
         (Requantizer, 24, 4600, 3800, 0),
     ],
