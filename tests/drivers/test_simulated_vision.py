@@ -6,6 +6,7 @@ import pytest
 
 import hdl.overlays.vision
 from drivers.errors import BuildFailed
+from drivers.simulated import verilog as cached
 from drivers.simulated import vision
 from drivers.simulated.vision import vision_board
 from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
@@ -43,9 +44,9 @@ def test_what_the_verilog_depends_on(generated, monkeypatch):
     vision_board()
     vision_board(SMALL_VISION)
     vision_board(replace(SMALL_VISION, bank_words=512))
-    monkeypatch.setattr(vision, "_sources", lambda *packages: b"edited")
+    monkeypatch.setattr(cached, "_sources", lambda *packages: b"edited")
     vision_board()
-    monkeypatch.setattr(vision, "version", lambda package: "0.5.99")
+    monkeypatch.setattr(cached, "version", lambda package: "0.5.99")
     vision_board()
     assert len(generated) == 5
     vision_board()
@@ -60,9 +61,9 @@ def test_sources_are_told_apart(tmp_path, monkeypatch):
     found = set()
     for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("notes.txt", "3")):
         (package / name).write_text(text)
-        vision._sources.cache_clear()
-        found.add(vision._sources("package_of_the_test"))
-    vision._sources.cache_clear()
+        cached._sources.cache_clear()
+        found.add(cached._sources("package_of_the_test"))
+    cached._sources.cache_clear()
     assert len(found) == 3, "a change, a new file; not a file that is no source"
 
 
