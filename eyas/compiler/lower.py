@@ -91,13 +91,11 @@ def _walk(
     pixels = config.pixels
     stride_y, stride_x = shape.stride
     window = shape.window(writes.height, writes.width)
-    # Where neighbouring pixels would stand in one bank, a group is one pixel.
-    alone = pixels > 1 and stride_x % pixels == 0
-    group = 1 if alone else pixels
+    group = window.group_pixels(pixels)
     # Lanes that share a window stand on neighbouring columns of it.
     lane = 1 if shape.merged else stride_x
     tap = pixels if shape.merged else 1
-    row_mode = alone or not window.runs_on(reads.pitch, pixels)
+    row_mode = not window.runs_on(reads.pitch, pixels)
     # Output columns from a lane's last group in a row to its next row.
     back = group - writes.width if not row_mode else -((writes.width - 1) // group) * group
     fields = {
@@ -127,7 +125,7 @@ def _walk(
         "drain": shape.drain,
         "parameter_step": shape.drain if shape.op is Op.CONV else 0,
         "tiles": shape.tiles,
-        "groups": (writes.height * writes.width if alone else window.groups(reads.pitch, pixels)),
+        "groups": window.groups(reads.pitch, pixels),
         "out_base": writes.base,
         "out_plane": writes.plane,
         "out_blocks": writes.blocks,

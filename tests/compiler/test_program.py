@@ -46,13 +46,13 @@ def padded(reader_padding: tuple[int, int, int, int], kind: str) -> Graph:
     out = 8 - 2 + sum(reader_padding[:2])
     pad = Pad(name="pad", input="a", output="b", padding=(1, 1, 1, 1))
     if kind == "conv":
-        reader = conv("b", "c", ones(2, 3, 3, 2), padding=reader_padding, name="reader")
+        reader = conv("b", "c", ones(4, 3, 3, 4), padding=reader_padding, name="reader")
     else:
         reader = {"max": MaxPool2D, "average": AveragePool2D}[kind](
             name="reader", input="b", output="c", window=(3, 3), stride=(1, 1),
             padding=reader_padding,
         )  # fmt: skip
-    return graph_of([pad, reader], {"a": (6, 6, 2), "b": (8, 8, 2), "c": (out, out, 2)})
+    return graph_of([pad, reader], {"a": (6, 6, 4), "b": (8, 8, 4), "c": (out, out, 4)})
 
 
 @pytest.mark.parametrize("kind", ["conv", "max", "average"])
