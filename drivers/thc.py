@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,6 @@ class _ThcDriver:
         if not self._read("status")["idle"]:
             board.reset()
         self._forget_errors()
-        self._write("interrupt_enable", done=1, error=1)
 
     def close(self) -> None:
         """Free the driver's memory; the board stays open. Harmless twice."""
@@ -156,6 +156,7 @@ class _ThcDriver:
         )
         job.array[: len(descriptor)] = np.frombuffer(descriptor, np.uint8)
         job.flush()
+        self._write("interrupt_enable", done=1, error=1)  # anew: the board may have been reset
         self.board.write_register(THC_REGISTERS["doorbell"].offset, job.address)
         limit = timeout_s or (50 * cycles + 5_000_000) / self.board.clock_hz
         try:
@@ -163,7 +164,6 @@ class _ThcDriver:
         except BoardTimeout:
             # There is no other way to end what hangs. It closes every job.
             self.board.reset()
-            self._write("interrupt_enable", done=1, error=1)
             raise
         job.invalidate()
         result = RESULT.unpack_bytes(job.array[RECORD_OFFSET:].tobytes())
@@ -298,7 +298,8 @@ class ThcAggregator(_ThcDriver):
         """Close this driver's jobs and free its memory; the board stays open. Harmless twice."""
         if not self.board.closed:
             for job in list(self._jobs):
-                self.close_job(job)
+                with suppress(ThcError):  # the board may have been reset
+                    self.close_job(job)
         super().close()
 
     def _aggregate(
