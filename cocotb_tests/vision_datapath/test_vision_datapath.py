@@ -20,7 +20,7 @@ def simulation(tmp_path_factory) -> Simulation:
     return build(text, name, tmp_path_factory.mktemp(name))
 
 
-@pytest.mark.parametrize("bench", ["products", "mac_array", "pooling", "depthwise"])
+@pytest.mark.parametrize("bench", ["products", "mac_array", "pooling", "add", "depthwise"])
 def test_bench(bench, simulation):
     simulation.run(f"cocotb_tests.vision_datapath.bench_{bench}")
 
