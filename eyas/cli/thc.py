@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from eyas.cli.options import JsonOption
+from eyas.cli.thc_train import train
 
 __all__ = ["thc"]
 
@@ -74,3 +75,6 @@ def table(
     say(f"clamping  {found.clamping:.5f}")
     errors = ", ".join(f"{found.error(n):.5f} ({n})" for n in _WORKERS)
     say(f"NMSE      {errors} when so many workers hold the same vector")
+
+
+thc.command()(train)

@@ -1,0 +1,1 @@
+"""What runs beside training: the communication hook, its aggregators, the aggregation service."""

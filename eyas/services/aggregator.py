@@ -1,0 +1,123 @@
+"""What the communication hook asks of an aggregator, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from eyas.interfaces.thc import LANE_BITS, LookupTable, check_sums
+from eyas.services.peers import Peers
+
+__all__ = ["Aggregator", "AggregatorError", "Job", "Sums", "Traffic"]
+
+
+class AggregatorError(RuntimeError):
+    """The aggregator refused, failed or is gone; the message says which."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is aggregated, fixed for a whole training run.
+
+    Parameters
+    ----------
+    table : LookupTable
+        What an index stands for.
+    workers : int
+        How many contribute.
+    lane_bits : int
+        8 or 16: the width of a sum.  A job whose sums might not fit is refused with ValueError.
+    """
+
+    table: LookupTable
+    workers: int
+    lane_bits: int
+
+    def __post_init__(self) -> None:
+        check_sums(self.table.granularity, self.workers, self.lane_bits)
+
+    @classmethod
+    def fitting(cls, table: LookupTable, workers: int) -> Job:
+        """The job with the narrowest lanes that hold its sums."""
+        narrow, wide = LANE_BITS
+        fits = table.granularity * workers < 1 << narrow
+        return cls(table, workers, narrow if fits else wide)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What came back for one vector.
+
+    Members
+    -------
+    values : Tensor
+        int32, one for each index.
+    added : int or Tensor
+        How many workers are in the sums: one number, or one for each index.
+    included : Tensor or None
+        Whether this worker is among them, one truth value for each index; ``None``: everywhere.
+    """
+
+    values: Tensor
+    added: int | Tensor
+    included: Tensor | None = None
+
+
+@dataclass
+class Traffic:
+    """Bytes between one worker and its aggregator since the start, by what they are.
+
+    Payload is what the gradient's own coordinates take; padding is what fills blocks.  Headers are
+    those of :mod:`eyas.interfaces.packet`, also where an aggregator moves plain tensors.
+    """
+
+    payload_up: int = 0
+    payload_down: int = 0
+    padding_up: int = 0
+    padding_down: int = 0
+    norms_up: int = 0
+    norms_down: int = 0
+    headers_up: int = 0
+    headers_down: int = 0
+    resent_up: int = field(default=0)
+    """Whole packets that were sent again."""
+
+    @property
+    def total_up(self) -> int:
+        """All that this worker sent."""
+        return sum(value for name, value in asdict(self).items() if name.endswith("_up"))
+
+    @property
+    def total_down(self) -> int:
+        """All that was sent to this worker."""
+        return sum(value for name, value in asdict(self).items() if name.endswith("_down"))
+
+
+class Aggregator(Protocol):
+    """Adds the workers' indices.  One thread calls it, in the same order on all workers."""
+
+    def facts(self) -> dict[str, object]:
+        """Settings that must be alike on all workers, by name."""
+
+    def start(self, job: Job, peers: Peers) -> None:
+        """Get ready for ``job``; all workers call this together.
+
+        Raises
+        ------
+        ValueError
+            When this aggregator cannot add such a job.
+        AggregatorError
+            When it cannot be started or reached.
+        """
+
+    def aggregate(self, packed: Tensor, count: int) -> Sums:
+        """Add ``count`` indices, packed two to a byte (uint8, CPU), to the other workers'."""
+
+    @property
+    def resent_bytes(self) -> int:
+        """Bytes of packets that were sent again since the start."""
+
+    def close(self) -> None:
+        """Say goodbye; nothing is raised, and it may be called twice."""
