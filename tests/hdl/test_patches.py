@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from bitstreams.synthesis import synthesize
 from hdl.vision.jobs import patch_layout
 from hdl.vision.patches import Patches
 
@@ -359,3 +360,13 @@ def test_size_of_the_ring_is_a_power_of_two(size):
 def test_size_of_the_ring_is_a_number():
     with pytest.raises(TypeError, match="must be an integer"):
         Patches("8192")
+
+
+@pytest.mark.synth
+@pytest.mark.slow
+def test_resources():
+    report = synthesize(Patches())
+    print(report)
+    assert (report.dsp, report.bram36) == (0, 2)
+    assert report.lut <= 1350
+    assert report.ff <= 1150
