@@ -13,6 +13,7 @@ from drivers.vision import VisionEngine
 from eyas.compiler import compile_graph
 from eyas.interfaces.configs import DEFAULT_VISION
 from eyas.interfaces.program_file import Program
+from eyas.interfaces.vision_isa import INSTRUCTION
 from eyas.interfaces.vision_program import HEADER, ErrorCode, Place
 from models.vision import reference
 from models.vision.graph import Conv2D, FullyConnected, Graph, MaxPool2D, Tensor
@@ -150,7 +151,7 @@ def test_truncated_image(engine, graph, program, pictures) -> None:
 
 
 def test_bad_instruction(engine, graph, program, pictures) -> None:
-    position = HEADER.width // 8 + 96  # the second layer's operation
+    position = HEADER.width // 8 + INSTRUCTION.width // 8  # the second layer's operation
     engine.load(with_image(program, position, 0x0C))
     with pytest.raises(JobError) as caught:
         engine.infer(pictures)
