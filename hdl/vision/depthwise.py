@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_isa import DEPTHWISE_KERNEL
-from hdl.vision.arithmetic_rtl import DelayLine
+from hdl.vision.arithmetic_rtl import valid_after
 from hdl.vision.depthwise_product import BoothProduct
 
 __all__ = ["DepthwiseUnit", "has_depthwise"]
@@ -101,7 +101,7 @@ class DepthwiseUnit(wiring.Component):
         stages = self.latency - 1
         moves = Signal(stages)
         m.d.sync += moves.eq(Cat(self.valid, moves))
-        strobe = DelayLine(m, Mux(self.valid, self.strobe, 0), "strobe")[stages]
+        strobe = [valid_after(m, self.valid & pixel, stages) for pixel in self.strobe]
 
         for channel in range(config.input_channels):
             window = self._window(m, channel)
