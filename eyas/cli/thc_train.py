@@ -12,6 +12,8 @@ from eyas.cli.errors import ANSWER_IS_NO, CommandError
 from eyas.cli.options import JsonOption
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from eyas.services.training import Curve, Settings
 
 __all__ = ["train"]
@@ -21,6 +23,7 @@ class AggregatorName(str, enum.Enum):
     """Who adds the indices."""
 
     reference = "reference"
+    simulated = "simulated"
 
 
 class Dataset(str, enum.Enum):
@@ -48,8 +51,28 @@ def train(
     ] = 4,
     aggregator: Annotated[
         AggregatorName,
-        typer.Option("--aggregator", help="Who adds: *reference* (PyTorch)."),
+        typer.Option(
+            "--aggregator",
+            help="Who adds: *reference* (PyTorch), or *simulated* (the Verilated lookup lanes, in "
+            "a process of their own).",
+        ),
     ] = AggregatorName.reference,
+    loss: Annotated[
+        float,
+        typer.Option(
+            "--loss-rate",
+            metavar="SHARE",
+            help="Share of packets lost on purpose, each way; needs *simulated*.",
+        ),
+    ] = 0.0,
+    quorum: Annotated[
+        int | None,
+        typer.Option(
+            "--quorum",
+            help="Workers that do for a sum; those left out keep their contribution. All by "
+            "default: what is lost is sent again, and no bit changes.",
+        ),
+    ] = None,
     dataset: Annotated[
         Dataset,
         typer.Option(
@@ -111,8 +134,12 @@ def train(
         seed=seed,
         schemes=tuple(scheme.value for scheme in dict.fromkeys(schemes or Scheme)),
         aggregator=aggregator.value,
+        loss_rate=loss,
+        quorum=quorum,
     )
     with progress() as bars:
+        if aggregator is AggregatorName.simulated:
+            _build(bars)
         tasks = {
             scheme: bars.add_task(_NAMES[scheme], total=settings.rounds)
             for scheme in settings.schemes
@@ -139,6 +166,21 @@ def train(
         raise typer.Exit(ANSWER_IS_NO)
 
 
+def _build(bars: Progress) -> None:
+    """Build the simulator while nobody waits for it, and show how far that is."""
+    from drivers.simulated.thc import thc_board
+    from drivers.simulated.toolchain import require_tools
+
+    require_tools("verilator", "compiler", "perl")
+    task = bars.add_task("building the simulator", total=100)
+    with thc_board(
+        progress=lambda step, fraction: bars.update(
+            task, description=f"building the simulator: {step}", completed=100 * fraction
+        )
+    ):
+        bars.update(task, description="simulator", completed=100)
+
+
 def _rounds(dataset: Dataset, epochs: float, together: int) -> int:
     from eyas.services.pictures import load
 
@@ -146,9 +188,11 @@ def _rounds(dataset: Dataset, epochs: float, together: int) -> int:
 
 
 def _title(settings: Settings) -> str:
+    lost = f", {settings.loss_rate:.2%} lost" if settings.loss_rate else ""
+    quorum = f", quorum {settings.quorum}" if settings.quorum else ""
     return (
         f"{settings.dataset}, {settings.workers} workers, {settings.rounds} rounds, "
-        f"aggregator {settings.aggregator}"
+        f"aggregator {settings.aggregator}{lost}{quorum}"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.services.aggregator import Job
+from eyas.services.job import Job
 from eyas.services.units import Unit
 
 __all__ = ["PATIENCE", "Addressed", "AggregationJob"]

@@ -21,7 +21,7 @@ from typing import Any
 from eyas.interfaces.packet import MAX_WORKERS, Packet, PacketKind
 from eyas.interfaces.thc import LookupTable
 from eyas.services.aggregation_job import Addressed, AggregationJob
-from eyas.services.aggregator import Job
+from eyas.services.job import Job
 from eyas.services.units import UNITS, Unit
 from eyas.services.wire import Frames, line
 

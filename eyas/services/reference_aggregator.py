@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eyas.services.aggregator import Job, Sums
+from eyas.services.aggregator import Sums
+from eyas.services.job import Job
 from eyas.services.peers import Peers
 from models.thc.aggregate import aggregate
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.services.aggregator import AggregatorError, Job, Sums
+from eyas.services.aggregator import AggregatorError, Sums
+from eyas.services.job import Job
 from eyas.services.peers import Peers
 from eyas.services.wire import Frames, line
 

@@ -26,8 +26,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from eyas.interfaces.packet import HEADER_BYTES, Lanes
 from eyas.interfaces.thc import packed_size
-from eyas.services.aggregator import Aggregator, Job, Traffic
+from eyas.services.aggregator import Aggregator, Traffic
 from eyas.services.health import Health
+from eyas.services.job import Job
 from eyas.services.peers import Peers
 from models.thc.codec import Codec
 from models.thc.feedback import ErrorFeedback

@@ -7,10 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from eyas.services.aggregator import Job
-from models.thc.aggregate import aggregate
+from eyas.services.job import Job
 
 __all__ = ["UNITS", "ModelUnit", "SimulatedUnit", "Unit"]
 
@@ -36,7 +34,11 @@ class ModelUnit:
         self._job = job
 
     def add(self, payloads: Sequence[bytes], coordinates: int) -> npt.NDArray[Any]:
-        """Look up and add in PyTorch."""
+        """Look up and add in PyTorch, which the overlay's service never loads."""
+        import torch
+
+        from models.thc.aggregate import aggregate
+
         parts = [torch.from_numpy(np.frombuffer(data, np.uint8).copy()) for data in payloads]
         job = self._job
         return aggregate(parts, job.table, coordinates, job.lane_bits).numpy()

@@ -15,7 +15,8 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from eyas.interfaces.packet import HEADER_BYTES, MAX_WORKERS, Lanes
-from eyas.services.aggregator import Aggregator, Job, Traffic
+from eyas.services.aggregator import Aggregator, Traffic
+from eyas.services.job import Job
 from eyas.services.pictures import DATASETS, load, network
 from eyas.services.reference_aggregator import ReferenceAggregator
 from eyas.services.service_aggregator import ServiceAggregator

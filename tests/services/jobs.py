@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from eyas.services.aggregator import Aggregator, Job
+from eyas.services.aggregator import Aggregator
+from eyas.services.job import Job
 from eyas.services.peers import Peers
 from eyas.services.reference_aggregator import ReferenceAggregator
 from eyas.services.service_aggregator import ServiceAggregator

@@ -6,7 +6,7 @@ import torch
 from eyas.interfaces.packet import Lanes, Packet, PacketKind
 from eyas.interfaces.thc import LookupTable, pack, unpack
 from eyas.services.aggregation_job import AggregationJob
-from eyas.services.aggregator import Job
+from eyas.services.job import Job
 from eyas.services.units import ModelUnit
 from eyas.services.wire import Frames, line
 from tests.services import jobs
