@@ -1,5 +1,7 @@
 """The units in several shapes, side by side in one design: one build for all benches."""
 
+import os
+
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
@@ -10,16 +12,26 @@ from hdl.thc.lookup_lanes import LookupLanes
 
 __all__ = ["ENCODERS", "LANES", "ThcUnits"]
 
-LANES = {
-    "64_4": ThcConfig(),
-    "64_2": ThcConfig(index_bits=2, slots=2, slot_bytes=128, jobs=4),
-    "128_3": ThcConfig(width=128, index_bits=3, slots=4, slot_bytes=256, jobs=8),
-    "256_4": ThcConfig(width=256, slots=2),
+_SHAPES = {
+    "default": (
+        {
+            "64_4": ThcConfig(),
+            "128_3": ThcConfig(width=128, index_bits=3, slots=4, slot_bytes=256, jobs=8),
+        },
+        {"4": ThcConfig()},
+    ),
+    "more": (
+        {
+            "64_2": ThcConfig(index_bits=2, slots=2, slot_bytes=256, jobs=4),
+            "256_4": ThcConfig(width=256, slots=2),
+        },
+        {"2": ThcConfig(index_bits=2)},
+    ),
 }
-"""Configurations of the lookup lanes, by width and index bits."""
 
-ENCODERS = {"4": ThcConfig(), "2": ThcConfig(index_bits=2)}
-"""Configurations of the encoder, by index bits."""
+LANES, ENCODERS = _SHAPES[os.environ.get("THC_SHAPES", "default")]
+"""Configurations of the lookup lanes, by width and index bits, and of the encoder, by index bits;
+``THC_SHAPES=more`` in the environment chooses those that take longer to build."""
 
 
 class ThcUnits(wiring.Component):
