@@ -34,7 +34,8 @@ def demo(
     """Train, quantise, compile and run a small network on the simulated board.
 
     Handwritten digits (real scans, from scikit-learn) are classified by the RTL, and each number it
-    gives is compared with the reference. Most of the time goes into building the simulator, once.
+    gives is compared with the reference. Then four workers' gradients are summed by the RTL
+    without being decompressed. Most of the time goes into building the simulators, once.
     """
     import numpy as np
 
@@ -44,6 +45,7 @@ def demo(
     from eyas.cli.measure import class_accuracy, measure
     from eyas.cli.run import cycles_line, layer_table
     from eyas.cli.session import opened
+    from eyas.cli.thc_round import run_round
     from eyas.compiler import compile_graph
     from eyas.compiler.torch_import import from_module
     from eyas.interfaces.configs import DEFAULT_VISION
@@ -71,6 +73,7 @@ def demo(
                 engine, program, data.test_images, lambda done: bars.update(task, completed=done)
             )
             difference = compare(graph, engine, data.test_images, found.logits)
+        gradients = run_round(network, data, bars)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         graph.save(keep / "digits.qgraph")
@@ -91,6 +94,10 @@ def demo(
         f"Proof: all {found.outputs.size:,} outputs of {len(found.outputs)} pictures equal the "
         f"PyTorch reference, bit for bit"
     )
+    gradients.show()
+    if not gradients.exact:
+        notes.print("eyas: the aggregator's sums differ from the reference", soft_wrap=True)
+        raise typer.Exit(ANSWER_IS_NO)
 
 
 def _train(network: VisionNet, data: Pictures, bars: Progress) -> None:

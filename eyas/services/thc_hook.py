@@ -115,7 +115,11 @@ class ThcState:
         )
         self._check_alike()
         self._health = Health(self._peers)
-        aggregator.start(self.job, self._peers)
+        try:
+            aggregator.start(self.job, self._peers)
+        except Exception:
+            aggregator.close()
+            raise
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eyas-thc")
 
     @property

@@ -19,6 +19,10 @@ def test_the_demo_and_what_it_keeps(eyas, tmp_path: Path) -> None:
     assert float_accuracy >= 97
     assert abs(float_accuracy - int8_accuracy) <= 1
     assert "all 3,600 outputs of 360 pictures equal the PyTorch reference" in words
+    found = re.search(r"of 15,418 coordinates, ([\d,]+) bytes each instead of 61,672, .* in", words)
+    assert found is not None, words
+    assert found.group(1) == "8,192"
+    assert "all 16,384 sums equal the PyTorch reference, bit for bit" in words
 
     answer = eyas(
         "run", folder / "digits.eyas", "--input", folder / "digits.npz", "--limit", 20, "--check",

@@ -1,6 +1,7 @@
 """``eyas thc table``."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,40 @@ def test_the_table_needs_no_pytorch() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "0 3 5 7" in done.stdout
+
+
+def test_training_as_json_with_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "curves.svg"
+    arguments = ("--workers", "2", "--dataset", "digits", "--rounds", "6", "--json")
+    assert eyas("thc", "train", *arguments, "--plot", str(plot)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["fp32", "thc", "uthc"]
+    for figures in found.values():
+        assert {"accuracy", "bytes_up", "bytes_down", "rounds"} <= figures.keys()
+        assert figures["rounds"] == 6
+        assert figures["replicas_equal"]
+    assert found["fp32"]["bytes_up"] == 8 * found["thc"]["bytes_up"]
+    assert found["fp32"]["bytes_down"] == 4 * found["thc"]["bytes_down"]
+    drawn = plot.read_text()
+    assert "uniform THC" in drawn
+    assert "MB of payload" in drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--epochs", "1", "--rounds", "2"), "give one of them"),
+        (("--epochs", "0"), "--epochs must be more than 0, not 0"),
+        (("--learning-rate", "-1"), "--learning-rate must be more than 0, not -1"),
+        (("--loss-rate", "0.1"), "The reference aggregator loses no packets"),
+        (("--workers", "40", "--aggregator", "simulated"), "Packets name at most 32 workers"),
+        (("--plot", "curves.txt"), "a plot is a .pdf, .png, .svg file"),
+    ],
+)
+def test_training_refuses_what_cannot_work(
+    arguments, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert eyas("thc", "train", "--dataset", "digits", *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in " ".join(captured.err.split())
