@@ -53,5 +53,10 @@ def main(name: str, doc: str, measure: Callable[[int], Mapping[str, Any]], runs:
         print(json.dumps(figures))
         return
     for key, value in figures.items():
+        if isinstance(value, Mapping) and key != "machine":
+            print(key)
+            for name, item in value.items():
+                print(f"    {name:44} {item}")
+            continue
         shown = f"{value:,}" if isinstance(value, int) else value
         print(f"{key:24} {shown}")

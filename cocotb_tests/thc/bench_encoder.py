@@ -10,8 +10,8 @@ from cocotb.triggers import FallingEdge
 from cocotb_tests.common import timing
 from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.streams import Stream, StreamContract, StreamSink, StreamSource
-from cocotb_tests.thc.bench import Unit, generator, start
 from cocotb_tests.thc.design import ENCODERS
+from cocotb_tests.thc.unit import Unit, generator, start
 from eyas.interfaces.thc import LookupTable, pack
 from hdl.thc.encoder import block_layout, draw_layout
 from models.thc import fixed_point

@@ -5,9 +5,9 @@ import numpy as np
 from cocotb.triggers import FallingEdge
 
 from cocotb_tests.common.coverage import Coverage
-from cocotb_tests.thc.bench import Unit, generator, start
 from cocotb_tests.thc.design import LANES
 from cocotb_tests.thc.lane_model import LaneModel, Packet
+from cocotb_tests.thc.unit import Unit, generator, start
 from eyas.interfaces.thc_config import ThcConfig
 from hdl.thc.lookup_lanes import LookupLanes
 from hdl.thc.packets import Emit, row_layout

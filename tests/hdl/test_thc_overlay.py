@@ -243,6 +243,16 @@ def test_random_encodings_equal_the_model(board, encoder, memory, monkeypatch):
         np.testing.assert_array_equal(indices, pack(expected.numpy(), 4))
 
 
+def test_rates(board, encoder, aggregator):
+    """A word a cycle from memory: four coordinates encoded, sixteen indices added."""
+    words = np.ones((30, 1024), np.int16)
+    encoder.encode(words, np.full(30, 3000), TABLE, seed=1, step=2, worker=3)
+    assert encoder.cycles < 30 * 257 + 500
+    aggregator.open(TABLE, 8)
+    aggregator.aggregate(np.zeros((8, 16_384), np.uint8), 32_768)
+    assert aggregator.cycles < 1.05 * 16_384 + 300
+
+
 def test_encoder_and_aggregator_share_the_overlay(board, encoder, aggregator):
     """Two workers' gradients through both; the model says the same."""
     rng = np.random.default_rng(SEED)
