@@ -75,7 +75,7 @@ class ServiceAggregator:
         self._socket: socket.socket | None = None
         self._frames = Frames()
         self._sequence = 0
-        self._silence = _SHORTEST
+        self._latency = 0.25  # until it is known better
         self._sound = False
 
     def facts(self) -> dict[str, object]:
@@ -113,10 +113,11 @@ class ServiceAggregator:
         self._sequence = (first + total) % _WRAP
         values = np.empty(count, lanes.dtype)
         bitmaps: list[int | None] = [None] * total
-        began, silence = time.monotonic(), self._silence
+        shortest = min(max(_SHORTEST, 4 * self._latency), _LONGEST)
+        began, silence = time.monotonic(), shortest
         sent = base = 0
         heard = asked = began
-        longest = 0.0
+        answered = False
         while base < total:
             if sent < min(base + _WINDOW, total):
                 to = min(base + _WINDOW, total)
@@ -130,7 +131,10 @@ class ServiceAggregator:
                     start = number * per_packet
                     values[start : start + frame.coordinates] = frame.sums()
                     bitmaps[number] = frame.bitmap
-                    longest = max(longest, now - asked)
+                    if not answered and asked == began:
+                        # How long a sum takes; what waited for a lost packet would mislead.
+                        self._latency += (now - began - self._latency) / 8
+                    answered = True
                     heard = asked = now
                     while base < total and bitmaps[base] is not None:
                         base += 1
@@ -139,8 +143,7 @@ class ServiceAggregator:
             else:
                 waiting = [number for number in range(base, sent) if bitmaps[number] is None]
                 self._send(waiting, first, base, data, count, PacketKind.RESEND)
-                asked, silence = now, min(2 * silence, 8 * self._silence)
-        self._silence = min(max(_SHORTEST, 4 * longest, 0.75 * self._silence), _LONGEST)
+                asked, silence = now, min(2 * silence, 8 * shortest)
         return self._sums(values, bitmaps, count)
 
     def close(self) -> None:

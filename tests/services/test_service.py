@@ -156,7 +156,8 @@ def test_weights_through_the_service_are_the_references(
     """Packets that are lost are sent again: not a bit changes."""
     for weights, traffic in ranks.run(jobs.by_service, 6, {"loss_rate": loss_rate}):
         assert torch.equal(weights, reference)
-        assert (traffic["resent_up"] > 0) == (loss_rate > 0)
+        # A busy machine may be slow enough that packets are sent again for nothing.
+        assert traffic["resent_up"] > 0 or not loss_rate
 
 
 def test_16_bit_lanes_through_the_service(ranks: Ranks, reference: torch.Tensor) -> None:
