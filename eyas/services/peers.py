@@ -144,11 +144,14 @@ class Peers:
                 work.wait(_TURN)
                 return
             except RuntimeError as error:
-                # Either the turn is over, or the collective failed.
-                if work.is_completed() and work.is_success():
-                    continue
-                if work.is_completed() or time.monotonic() > last or self._somebody_failed():
+                if work.is_completed():
+                    break  # it failed, or ended just after the turn: asking again tells
+                if time.monotonic() > last or self._somebody_failed():
                     self._explain(what, error)
+        try:
+            work.wait()
+        except RuntimeError as error:
+            self._explain(what, error)
 
     def _somebody_failed(self) -> bool:
         try:
