@@ -1,6 +1,6 @@
 """The vision compute engine: memories, array, requantisation and the sequencer that runs them."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -84,7 +84,7 @@ class _Core(wiring.Component):
         m.submodules.passes = passes = LayerPasses(config)
         m.submodules.reader = reader = PixelReader(config)
         m.submodules.array = array = MacArray(config)
-        m.submodules.pooling = pooling = PoolingUnit(config)
+        pooling = PoolingUnit(config)
         m.submodules.add = add = AddUnit(config)
         m.submodules.add_tables = add_tables = AddTables()
         m.submodules.drain = drain = Drain(config)
@@ -171,7 +171,10 @@ class _Core(wiring.Component):
         # Completed sums to the requantiser.
         early = self._delay(m, valid & last, array.latency - 1, "early", reset_less=False)
         pooled = [list(sums) for sums in pooling.sums]
-        m.submodules.lane_sum = lane_sum = LaneSum(config)
+        lane_sum = LaneSum(config)
+        # What a layer does not use stands still: power on the chip, time in simulation.
+        m.submodules.pooling = EnableInserter(pools)(pooling)
+        m.submodules.lane_sum = EnableInserter(pools)(lane_sum)
         m.d.comb += lane_sum.sums.eq(pooling.sums)
         pooled[0] = [
             Mux(layer.merge_lanes, total, own)
@@ -180,7 +183,8 @@ class _Core(wiring.Component):
         depthwise_sums = add.sums  # never chosen without a depthwise unit
         merged = self._delay(m, early, lane_sum.latency, "merged", reset_less=False)
         if has_depthwise(config):
-            m.submodules.depthwise = depthwise = DepthwiseUnit(config)
+            depthwise = DepthwiseUnit(config)
+            m.submodules.depthwise = EnableInserter(passes.depthwise)(depthwise)
             strobe = self._delay(m, passes.strobe, PixelReader.latency, "strobe")
             load = self._delay(m, passes.load, PixelReader.latency, "load", reset_less=False)
             m.d.comb += [
