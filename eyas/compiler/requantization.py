@@ -14,7 +14,8 @@ import numpy as np
 
 from eyas.compiler.errors import CompileError
 from eyas.compiler.pooling import average_parameters
-from models.vision.graph import Conv2D, DepthwiseConv2D, FullyConnected, Tensor
+from models.vision.graph import FullyConnected, Tensor
+from models.vision.weighted_nodes import Convolution, WeightedNode
 
 __all__ = [
     "MAX_PRE_SHIFT",
@@ -55,9 +56,7 @@ def average(count: int) -> ChannelParameters:
     return ChannelParameters(multiplier=multiplier, shift=shift, pre_shift=pre_shift)
 
 
-def of_convolution(
-    node: Conv2D | DepthwiseConv2D, source: Tensor, target: Tensor
-) -> list[ChannelParameters]:
+def of_convolution(node: Convolution, source: Tensor, target: Tensor) -> list[ChannelParameters]:
     """Parameters of every output channel of a convolution, with TensorFlow Lite's two roundings.
 
     The bias takes −zero_point · Σ weights in, so that the array multiplies raw int8 values; padded
@@ -100,9 +99,7 @@ def _wrapped(low: int, high: int) -> list[range]:
     return [range(start, 1 << 31), range(-(1 << 31), stop - (1 << 32))]
 
 
-def _channels(
-    node: Conv2D | DepthwiseConv2D | FullyConnected, source: Tensor, target: Tensor
-) -> list[tuple[int, float]]:
+def _channels(node: WeightedNode, source: Tensor, target: Tensor) -> list[tuple[int, float]]:
     """Folded bias, and output steps in a step of the sum, of each channel."""
     weights = node.weights.reshape(len(node.weights), -1)
     folded = node.bias.astype(np.int64) - source.zero_point * weights.sum(1, dtype=np.int64)
@@ -120,9 +117,7 @@ def mantissa(ratio: float) -> tuple[int, int]:
     return (1 << 30, exponent + 1) if multiplier == 1 << 31 else (multiplier, exponent)
 
 
-def _rounded_twice(
-    node: Conv2D | DepthwiseConv2D | FullyConnected, channel: int, bias: int, ratio: float
-) -> ChannelParameters:
+def _rounded_twice(node: WeightedNode, channel: int, bias: int, ratio: float) -> ChannelParameters:
     multiplier, exponent = mantissa(ratio)
     if exponent < -31:  # too small to matter: every sum becomes 0
         return ChannelParameters(bias=bias)
@@ -199,9 +194,7 @@ def _multipliers(ratio: float, sums: list[range], pre_shift: int, shift: int) ->
     return least, greatest
 
 
-def _too_large(
-    node: Conv2D | DepthwiseConv2D | FullyConnected, channel: int, ratio: float
-) -> CompileError:
+def _too_large(node: WeightedNode, channel: int, ratio: float) -> CompileError:
     return CompileError(
         f"Layer {node.name!r}: channel {channel} is multiplied by {ratio:g} when it is "
         f"requantised; the engine multiplies by less than {1 << MAX_PRE_SHIFT}"

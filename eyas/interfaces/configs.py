@@ -129,11 +129,6 @@ class VisionConfig:
         return self.output_channels * self.input_channels * self.pixels
 
     @property
-    def weight_bytes(self) -> int:
-        """Bytes of resident weights."""
-        return self.weight_rows * self.output_channels * self.input_channels
-
-    @property
     def activation_bytes(self) -> int:
         """Bytes of activation memory."""
         return self.pixels * self.bank_words * self.input_channels

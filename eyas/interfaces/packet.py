@@ -220,9 +220,9 @@ class Packet:
         """The payload of a PARTIAL, RESULT or ANSWER: one value a coordinate."""
         return np.frombuffer(self.payload, self.lanes.dtype)
 
-    def with_changes(self, **changes: object) -> Packet:
+    def with_changes(self, **changes: Any) -> Packet:
         """The packet with the named fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)
 
 
 _FIELDS = tuple(

@@ -18,168 +18,161 @@ from models.vision.node import (
     window_output,
 )
 
-__all__ = ["Conv2D", "DepthwiseConv2D", "FullyConnected", "WeightedNode"]
-
-
-def _set_bias_and_scales(node: WeightedNode) -> None:
-    """Bias and weight scales of a node whose weights are already checked."""
-    channels = len(node.weights)
-    bias = integers(node.label, "bias", node.bias, np.int32, 1)
-    require(
-        len(bias) == channels, f"{node.label}: {channels} output channels, but {len(bias)} biases"
-    )
-    with np.errstate(over="ignore", under="ignore"):
-        scales = np.array(node.weight_scales, dtype=np.float32)
-    require(
-        scales.shape == (channels,),
-        f"{node.label}: weight_scales must have the shape ({channels},), not {scales.shape}",
-    )
-    require(
-        bool(np.all(np.isfinite(scales)) and np.all(scales > 0)),
-        f"{node.label}: weight_scales must be positive finite float32 numbers",
-    )
-    scales.flags.writeable = False
-    node.set_checked(bias=bias, weight_scales=scales)
-
-
-def _check_multipliers(node: WeightedNode, tensors: Tensors) -> None:
-    """No step of the accumulator may be absurdly larger than one of the output."""
-    steps = tensors[node.input].scale * node.weight_scales.astype(np.float64)
-    require(
-        bool(np.all(steps / tensors[node.output].scale < MAX_MULTIPLIER)),
-        f"{node.label}: input scale · weight scale / output scale must be less than 2^30",
-    )
+__all__ = ["Conv2D", "Convolution", "DepthwiseConv2D", "FullyConnected", "WeightedNode"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conv2D(Node):
-    """Convolution over all input channels; padded taps read as the input's zero point.
+class WeightedNode(Node):
+    """A node that multiplies by weights, adds a bias and requantises.
 
-    The accumulator Σ (q − zero_point) · weight + bias is an int32 that wraps; its real value is
-    ``input.scale · weight_scales[o]`` a step.  It is requantised by a 31-bit multiplier and a
-    shift, and rounded twice (:func:`models.vision.arithmetic.multiply_by_quantized_multiplier`).
+    Parameters
+    ----------
+    weights : int8 array, the output channel first
+        Symmetric: the real value is ``weight_scales[o] · weights[o]``.
+    bias : int32 array [O]
+        In steps of the accumulator, ``input.scale · weight_scales[o]``.
+    weight_scales : float32 array [O]
+        One an output channel; where TFLite has one for all of them, it is repeated.
+    """
+
+    weights: Array
+    bias: Array
+    weight_scales: Array
+
+    weight_dimensions: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weights = integers(self.label, "weights", self.weights, np.int8, self.weight_dimensions)
+        require(weights.size > 0, f"{self.label}: weights of shape {weights.shape} are empty")
+        channels = len(weights)
+        bias = integers(self.label, "bias", self.bias, np.int32, 1)
+        require(
+            len(bias) == channels,
+            f"{self.label}: {channels} output channels, but {len(bias)} biases",
+        )
+        with np.errstate(over="ignore", under="ignore"):
+            scales = np.array(self.weight_scales, dtype=np.float32)
+        require(
+            scales.shape == (channels,),
+            f"{self.label}: weight_scales must have the shape ({channels},), not {scales.shape}",
+        )
+        require(
+            bool(np.all(np.isfinite(scales)) and np.all(scales > 0)),
+            f"{self.label}: weight_scales must be positive finite float32 numbers",
+        )
+        scales.flags.writeable = False
+        self.set_checked(weights=weights, bias=bias, weight_scales=scales)
+
+    def check_multipliers(self, tensors: Tensors) -> None:
+        """No step of the accumulator may be absurdly larger than one of the output."""
+        steps = tensors[self.input].scale * self.weight_scales.astype(np.float64)
+        require(
+            bool(np.all(steps / tensors[self.output].scale < MAX_MULTIPLIER)),
+            f"{self.label}: input scale · weight scale / output scale must be less than 2^30",
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Convolution(WeightedNode):
+    """What both convolutions share: a kernel, weights [O, KH, KW, …], that slides over the map.
+
+    Padded taps read as the input's zero point.  The accumulator Σ (q − zero_point) · weight + bias
+    is an int32 that wraps; its real value is ``input.scale · weight_scales[o]`` a step.  It is
+    requantised by a 31-bit multiplier and a shift, and rounded twice
+    (:func:`models.vision.arithmetic.multiply_by_quantized_multiplier`).
+
+    Parameters
+    ----------
+    stride : (int, int)
+        Rows and columns from one output pixel to the next.
+    padding : (int, int, int, int)
+        Top, bottom, left, right; smaller than the kernel.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.set_checked(
+            stride=int_tuple(self.label, "stride", self.stride, 2, 1),
+            padding=int_tuple(self.label, "padding", self.padding, 4, 0),
+        )
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return self.weights.shape[1], self.weights.shape[2]
+
+    def check_channels(self, tensors: Tensors) -> None:
+        """Raise GraphError when the weights are for another number of input channels."""
+        raise NotImplementedError
+
+    def check(self, tensors: Tensors) -> None:
+        self.check_channels(tensors)
+        height, width = window_output(self, tensors[self.input].shape)
+        self.check_output(tensors, (height, width, len(self.weights)))
+        self.check_multipliers(tensors)
+
+    def macs(self, tensors: Tensors) -> int:
+        height, width, _ = tensors[self.output].shape
+        return height * width * self.weights.size
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conv2D(Convolution):
+    """Convolution over all input channels.
 
     Parameters
     ----------
     weights : int8 array [O, KH, KW, I]
-        Symmetric: the real value is ``weight_scales[o] · weights[o]``.
-    bias : int32 array [O]
-        In steps of the accumulator.
-    weight_scales : float32 array [O]
-        One an output channel.
-    stride : (int, int)
-        Rows and columns from one output pixel to the next.
-    padding : (int, int, int, int)
-        Top, bottom, left, right; smaller than the kernel.
     """
 
-    weights: Array
-    bias: Array
-    weight_scales: Array
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-
     op: ClassVar[str] = "conv2d"
+    weight_dimensions: ClassVar[int] = 4
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        weights = integers(self.label, "weights", self.weights, np.int8, 4)
-        require(weights.size > 0, f"{self.label}: weights of shape {weights.shape} are empty")
-        self.set_checked(
-            weights=weights,
-            stride=int_tuple(self.label, "stride", self.stride, 2, 1),
-            padding=int_tuple(self.label, "padding", self.padding, 4, 0),
-        )
-        _set_bias_and_scales(self)
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of the kernel."""
-        return self.weights.shape[1], self.weights.shape[2]
-
-    def check(self, tensors: Tensors) -> None:
-        shape = tensors[self.input].shape
+    def check_channels(self, tensors: Tensors) -> None:
+        channels = tensors[self.input].shape[2]
         require(
-            self.weights.shape[3] == shape[2],
+            self.weights.shape[3] == channels,
             f"{self.label}: weights for {self.weights.shape[3]} input channels, but tensor "
-            f"{self.input!r} has {shape[2]}",
+            f"{self.input!r} has {channels}",
         )
-        height, width = window_output(self, shape)
-        self.check_output(tensors, (height, width, len(self.weights)))
-        _check_multipliers(self, tensors)
-
-    def macs(self, tensors: Tensors) -> int:
-        height, width, _ = tensors[self.output].shape
-        return height * width * self.weights.size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DepthwiseConv2D(Node):
+class DepthwiseConv2D(Convolution):
     """A convolution of each channel by itself: output channel o reads input o // multiplier.
-
-    Accumulator and rounding are :class:`Conv2D`'s.
 
     Parameters
     ----------
     weights : int8 array [O, KH, KW]
-        Symmetric: the real value is ``weight_scales[o] · weights[o]``.
-    bias : int32 array [O]
-        In steps of the accumulator.
-    weight_scales : float32 array [O]
-        One an output channel.
-    stride : (int, int)
-        Rows and columns from one output pixel to the next.
-    padding : (int, int, int, int)
-        Top, bottom, left, right; smaller than the kernel.
     multiplier : int
         Output channels for each input channel.
     """
 
-    weights: Array
-    bias: Array
-    weight_scales: Array
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     multiplier: int = 1
 
     op: ClassVar[str] = "depthwise_conv2d"
+    weight_dimensions: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        weights = integers(self.label, "weights", self.weights, np.int8, 3)
-        require(weights.size > 0, f"{self.label}: weights of shape {weights.shape} are empty")
         (multiplier,) = int_tuple(self.label, "multiplier", (self.multiplier,), 1, 1)
-        self.set_checked(
-            weights=weights,
-            stride=int_tuple(self.label, "stride", self.stride, 2, 1),
-            padding=int_tuple(self.label, "padding", self.padding, 4, 0),
-            multiplier=multiplier,
-        )
-        _set_bias_and_scales(self)
+        self.set_checked(multiplier=multiplier)
 
-    @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of the kernel."""
-        return self.weights.shape[1], self.weights.shape[2]
-
-    def check(self, tensors: Tensors) -> None:
-        shape = tensors[self.input].shape
+    def check_channels(self, tensors: Tensors) -> None:
+        channels = tensors[self.input].shape[2]
         require(
-            len(self.weights) == shape[2] * self.multiplier,
+            len(self.weights) == channels * self.multiplier,
             f"{self.label}: weights for {len(self.weights)} output channels, but tensor "
-            f"{self.input!r} has {shape[2]} channels and the multiplier is {self.multiplier}",
+            f"{self.input!r} has {channels} channels and the multiplier is {self.multiplier}",
         )
-        height, width = window_output(self, shape)
-        self.check_output(tensors, (height, width, len(self.weights)))
-        _check_multipliers(self, tensors)
-
-    def macs(self, tensors: Tensors) -> int:
-        height, width, _ = tensors[self.output].shape
-        return height * width * self.weights.size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FullyConnected(Node):
+class FullyConnected(WeightedNode):
     """Every output from every input value, the map flattened in height, width, channel order.
 
     The accumulator is :class:`Conv2D`'s, the rounding is not: as LiteRT's reference kernel (2.3)
@@ -191,25 +184,10 @@ class FullyConnected(Node):
     Parameters
     ----------
     weights : int8 array [O, H·W·C]
-        Symmetric: the real value is ``weight_scales[o] · weights[o]``.
-    bias : int32 array [O]
-        In steps of ``input.scale · weight_scales[o]``.
-    weight_scales : float32 array [O]
-        One an output channel; where TFLite has one for all of them, it is repeated.
     """
 
-    weights: Array
-    bias: Array
-    weight_scales: Array
-
     op: ClassVar[str] = "fully_connected"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        weights = integers(self.label, "weights", self.weights, np.int8, 2)
-        require(weights.size > 0, f"{self.label}: weights of shape {weights.shape} are empty")
-        self.set_checked(weights=weights)
-        _set_bias_and_scales(self)
+    weight_dimensions: ClassVar[int] = 2
 
     def check(self, tensors: Tensors) -> None:
         size = tensors[self.input].size
@@ -219,10 +197,7 @@ class FullyConnected(Node):
             f"{self.input!r} has {size} values",
         )
         self.check_output(tensors, (1, 1, len(self.weights)))
-        _check_multipliers(self, tensors)
+        self.check_multipliers(tensors)
 
     def macs(self, tensors: Tensors) -> int:
         return self.weights.size
-
-
-WeightedNode = Conv2D | DepthwiseConv2D | FullyConnected
