@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from drivers.board import Board, Buffer
-from drivers.errors import BoardError, BoardTimeout, WrongOverlay
+from drivers.errors import BoardError, BoardTimeout
+from drivers.overlay import OverlayDriver
 from eyas.interfaces.thc import (
     BLOCK_LOG2,
     ENCODER_GRANULARITY,
@@ -33,9 +33,6 @@ from eyas.interfaces.thc_registers import (
     JobKind,
     ThcCode,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["ThcAggregator", "ThcEncoder", "ThcError"]
 
@@ -66,23 +63,13 @@ class ThcError(BoardError):
         super().__init__(f"{what} was refused with {text}")
 
 
-class _ThcDriver:
-    """What both drivers share: registers, one descriptor at a time, memory that is kept."""
+class _ThcDriver(OverlayDriver):
+    """What both drivers share: one descriptor at a time, memory that is kept."""
 
     def __init__(self, board: Board) -> None:
-        self.board = board
-        identity = self._read("identity")["value"]
-        if identity != IDENTITY:
-            raise WrongOverlay(
-                f"The board's overlay has identity {identity:#010x}, a THC overlay has "
-                f"{IDENTITY:#010x}; load the THC overlay"
-            )
-        version = self._read("version")
-        if version["major"] != VERSION_MAJOR:
-            raise WrongOverlay(
-                f"The THC overlay has version {version['major']}.{version['minor']}, this driver "
-                f"knows {VERSION_MAJOR}.x; take driver and overlay of one release"
-            )
+        super().__init__(
+            board, THC_REGISTERS, name="THC", identity=IDENTITY, version_major=VERSION_MAJOR
+        )
         self.config = ThcConfig(**self._read("shape"), **self._read("slot_capacity"))
         self._buffers: dict[str, Buffer] = {}
         self._tag = 0
@@ -98,32 +85,9 @@ class _ThcDriver:
             buffer.close()
         self._buffers.clear()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def counters(self) -> dict[str, int]:
         """Every counter of the overlay, by its register's name; each wraps at 2^32."""
-        return {
-            register.name: self._read(register.name)["value"]
-            for register in THC_REGISTERS.registers
-            if 0x40 <= register.offset < 0x60
-        }
-
-    def _read(self, name: str) -> dict[str, int]:
-        register = THC_REGISTERS[name]
-        return register.unpack(self.board.read_register(register.offset))
-
-    def _write(self, name: str, **fields: int) -> None:
-        register = THC_REGISTERS[name]
-        self.board.write_register(register.offset, register.pack(fields))
+        return self._counters(range(0x40, 0x60))
 
     def _forget_errors(self) -> None:
         self._write("control", clear_error=1)

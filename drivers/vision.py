@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from drivers.board import Board, Buffer
-from drivers.errors import BoardTimeout, JobError, ProgramError, WrongOverlay
+from drivers.errors import BoardTimeout, JobError, ProgramError
+from drivers.overlay import OverlayDriver
 from drivers.pictures import PictureReader
 from drivers.softmax import softmax
 from eyas.interfaces.configs import VisionConfig
@@ -28,9 +28,6 @@ from eyas.interfaces.vision_program import (
     JobKind,
 )
 from eyas.interfaces.vision_registers import IDENTITY, VERSION_MAJOR, VISION_REGISTERS
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["InferenceResult", "LayerCounters", "VisionEngine"]
 
@@ -106,7 +103,7 @@ class _Resident:
     output_words: int
 
 
-class VisionEngine:
+class VisionEngine(OverlayDriver):
     """Classifies pictures on the vision overlay of ``board``.
 
     Several programs can be resident at once; switching between them costs nothing.  A context
@@ -129,19 +126,9 @@ class VisionEngine:
     """
 
     def __init__(self, board: Board) -> None:
-        self.board = board
-        identity = self._read("identity")["value"]
-        if identity != IDENTITY:
-            raise WrongOverlay(
-                f"The board's overlay has identity {identity:#010x}, a vision overlay has "
-                f"{IDENTITY:#010x}; load the vision overlay"
-            )
-        version = self._read("version")
-        if version["major"] != VERSION_MAJOR:
-            raise WrongOverlay(
-                f"The vision overlay has version {version['major']}.{version['minor']}, this "
-                f"driver knows {VERSION_MAJOR}.x; take driver and overlay of one release"
-            )
+        super().__init__(
+            board, VISION_REGISTERS, name="vision", identity=IDENTITY, version_major=VERSION_MAJOR
+        )
         self.config = VisionConfig(
             **self._read("shape"),
             **self._read("activation_capacity"),
@@ -354,11 +341,7 @@ class VisionEngine:
 
     def counters(self) -> dict[str, int]:
         """Every counter of the overlay, by its register's name; each wraps at 2^32."""
-        return {
-            register.name: self._read(register.name)["value"]
-            for register in VISION_REGISTERS.registers
-            if 0x3C <= register.offset < 0x80
-        }
+        return self._counters(range(0x3C, 0x80))
 
     def close(self) -> None:
         """Free the driver's memory; the board stays open. Harmless twice."""
@@ -368,26 +351,7 @@ class VisionEngine:
         self._resident.clear()
         self._current = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     # Inside -------------------------------------------------------------------------------------
-
-    def _read(self, name: str) -> dict[str, int]:
-        register = VISION_REGISTERS[name]
-        return register.unpack(self.board.read_register(register.offset))
-
-    def _write(self, name: str, **fields: int) -> None:
-        register = VISION_REGISTERS[name]
-        self.board.write_register(register.offset, register.pack(fields))
 
     def _ring_doorbell(self, address: int) -> None:
         self.board.write_register(VISION_REGISTERS["doorbell"].offset, address)
