@@ -2,34 +2,33 @@
 
 Trains FashionNet on all 60,000 pictures (some minutes), quantises it, runs test pictures through
 the Verilated overlay of the default array and compares every output with the PyTorch reference.
-The data are looked for where the tests look (EYAS_DATA, or shared/data beside the repository).
+The data are looked for where the tests look (:mod:`eyas.data_files`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import machine
+from eyas.data_files import find_data
 
 __all__ = ["measure"]
 
 SEED = 1
-FOLDER = Path(os.environ.get("EYAS_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def load(part: str) -> tuple[np.ndarray, np.ndarray]:
     """Pictures and labels of ``part``: train or test."""
-    path = FOLDER / f"fashion_mnist_{part}.npz"
-    if not path.is_file():
-        sys.exit(f"{path.name} is missing: set EYAS_DATA to the folder that holds it")
+    name = f"fashion_mnist_{part}.npz"
+    path = find_data(name)
+    if path is None:
+        sys.exit(f"{name} is missing: set EYAS_DATA to the folder that holds it")
     with np.load(path) as archive:
         return archive["images"], archive["labels"]
 

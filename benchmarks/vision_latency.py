@@ -8,10 +8,9 @@ in while this one is computed.  The same stands below ``infinite_bandwidth`` for
 answers at once.  ``roofline_share`` is the part of the array's multiply-accumulates that did the
 network's nominal work.  Nothing is folded but in ``vww_folded``.
 
-Runs the published files where they are found (EYAS_DATA, or shared/data beside the repository; see
-``eyas fetch``), else networks of the same shapes with random weights: the cycles are the same but
-for ``vww_folded``, which needs the published zeros and is then left out.  Every output is compared
-with the reference.
+Runs the published files where they are found (``eyas fetch`` brings them), else networks of the
+same shapes with random weights: the cycles are the same but for ``vww_folded``, which needs the
+published zeros and is then left out.  Every output is compared with the reference.
 
 No clock frequency is assumed: a peer's milliseconds are turned into cycles of its own clock, where
 that is published.
@@ -21,14 +20,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import machine
+from eyas.data_files import find_data
 from eyas.interfaces.configs import DEFAULT_VISION
 
 __all__ = ["PEERS", "measure"]
@@ -36,12 +34,7 @@ __all__ = ["PEERS", "measure"]
 PEAK = DEFAULT_VISION.macs_per_cycle
 SEED = 1
 PICTURES = 12
-FOLDER = Path(os.environ.get("EYAS_DATA") or Path(__file__).parents[2] / "shared" / "data")
-FILES = {
-    "resnet8": "pretrainedResnet_quant.tflite",
-    "vww": "vww_96_int8.tflite",
-    "kws": "kws_ref_model.tflite",
-}
+NETWORKS = ("resnet8", "vww", "kws")
 TITLES = {
     "resnet8": "ResNet-8, 32 × 32 × 3",
     "vww": "MobileNetV1-0.25 (VWW), 96 × 96 × 3",
@@ -62,12 +55,15 @@ PEERS = (
 
 def _models() -> tuple[str, dict[str, bytes]]:
     """Where the files come from, and the files."""
-    paths = {name: FOLDER / "mlperf_tiny" / file for name, file in FILES.items()}
-    if all(path.is_file() for path in paths.values()):
-        return "published", {name: path.read_bytes() for name, path in paths.items()}
-    from tests.tflite_builder import NETWORKS
+    from eyas.cli.fetch import CATALOGUE, Collection
 
-    return "random weights", {name: NETWORKS[name](SEED) for name in FILES}
+    paths = {name: find_data(CATALOGUE[Collection(name)][0].path) for name in NETWORKS}
+    found = {name: path.read_bytes() for name, path in paths.items() if path is not None}
+    if len(found) == len(NETWORKS):
+        return "published", found
+    from tests.tflite_builder import NETWORKS as BUILDERS
+
+    return "random weights", {name: BUILDERS[name](SEED) for name in NETWORKS}
 
 
 def _run(program: Any, memory: Any, pictures: np.ndarray) -> tuple[dict[str, Any], list[Any], Any]:

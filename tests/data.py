@@ -1,26 +1,25 @@
 """Data sets that are not part of the project: where tests look for them.
 
-The folder is named by the environment variable ``EYAS_DATA``, or is ``shared/data`` beside the
-repository.
+The folder is named by the environment variable ``EYAS_DATA``, or is one of those that
+:mod:`eyas.data_files` names.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-__all__ = ["data_file", "fashion_mnist"]
+from eyas.data_files import find_data
 
-FOLDER = Path(os.environ.get("EYAS_DATA") or Path(__file__).parents[2] / "shared" / "data")
+__all__ = ["data_file", "fashion_mnist"]
 
 
 def data_file(name: str) -> Path:
     """The file's path; the test that asks is skipped, saying so, when there is none."""
-    path = FOLDER / name
-    if not path.is_file():
+    path = find_data(name)
+    if path is None:
         pytest.skip(f"{name} is missing: set EYAS_DATA to the folder that holds it")
     return path
 

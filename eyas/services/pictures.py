@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from eyas.data_files import data_folders
 from models.vision.networks import DigitsNet, FashionNet, Pictures, VisionNet, digits
 
 __all__ = ["DATASETS", "load", "network"]
@@ -31,7 +30,7 @@ def load(dataset: str) -> Pictures:
         return digits()
     if dataset != "fashion-mnist":
         raise ValueError(f"A data set is one of {', '.join(DATASETS)}, not {dataset!r}")
-    for folder in _folders():
+    for folder in data_folders():
         if (folder / "fashion_mnist_train.npz").is_file():
             return Pictures(*_archive(folder, "train"), *_archive(folder, "test"))
         if (folder / "fashion_mnist" / "train-images-idx3-ubyte.gz").is_file():
@@ -41,14 +40,6 @@ def load(dataset: str) -> Pictures:
         "Fashion-MNIST was not found: fetch it with 'eyas fetch fashion-mnist', or set EYAS_DATA "
         "to the folder that holds it"
     )
-
-
-def _folders() -> Iterator[Path]:
-    """EYAS_DATA, what ``eyas fetch`` fills by default, and a folder beside the repository."""
-    if os.environ.get("EYAS_DATA"):
-        yield Path(os.environ["EYAS_DATA"])
-    yield Path("data")
-    yield Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def _archive(folder: Path, part: str) -> tuple[Array, Array]:
