@@ -8,12 +8,14 @@ from eyas.interfaces.fields import RegisterBlock
 from eyas.interfaces.thc_registers import THC_REGISTERS
 from eyas.interfaces.vision_registers import VISION_REGISTERS
 
-__all__ = ["CLOCK_HZ", "OVERLAYS", "REGISTER_BASE", "OverlayDescription"]
+__all__ = ["CLOCK_HZ", "INTERRUPT_NUMBER", "OVERLAYS", "REGISTER_BASE", "OverlayDescription"]
 
 REGISTER_BASE = 0x4000_0000
 """Physical address of an overlay's registers: the first that GP0 reaches."""
 CLOCK_HZ = 100_000_000
 """Frequency that the processing system's FCLK0 is asked for, in Hz; no evidence that it closes."""
+INTERRUPT_NUMBER = 61
+"""What the ARM's interrupt controller calls IRQ_F2P[0], to which an overlay's interrupt goes."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class OverlayDescription:
     def instance(self) -> str:
         """Name under which PYNQ finds the driver: ``Overlay("vision.bit").vision_0``."""
         return f"{self.name}_0"
+
+    @property
+    def interrupt_pin(self) -> str:
+        """Name of the interrupt in PYNQ: ``vision_0/interrupt``.
+
+        PYNQ 3.0 to 4.0 list only pins behind an AXI interrupt controller, of which one source has
+        no need; the driver adds this one.
+        """
+        return f"{self.instance}/interrupt"
 
     @property
     def vlnv(self) -> str:

@@ -1,0 +1,1 @@
+"""The way to a bitstream for the PYNQ-Z2."""
