@@ -10,14 +10,19 @@ from pathlib import Path
 from eyas.interfaces.vision_program import ErrorCode, Place
 
 __all__ = [
+    "BoardBusy",
     "BoardClosed",
     "BoardError",
     "BoardTimeout",
     "BufferFreed",
     "BuildFailed",
+    "DriverClosed",
     "EyasError",
+    "InterruptLost",
     "JobError",
+    "NoBoard",
     "OutOfMemory",
+    "OverlayFileMissing",
     "ProgramError",
     "ProtocolError",
     "RegisterError",
@@ -39,6 +44,15 @@ class BoardClosed(BoardError):
 
     def __init__(self, action: str) -> None:
         super().__init__(f"Cannot {action}: the board is closed; open a new one")
+
+
+class DriverClosed(BoardError):
+    """A driver was used after it was closed."""
+
+    def __init__(self, action: str, name: str) -> None:
+        super().__init__(
+            f"Cannot {action}: the {name} driver is closed; make a new one on the board"
+        )
 
 
 class BufferFreed(BoardError):
@@ -68,6 +82,19 @@ class BoardTimeout(BoardError):
         self.timeout_s = timeout_s
 
 
+class InterruptLost(BoardTimeout):
+    """A job has ended, and its interrupt did not come."""
+
+    def __init__(self, waiting_for: str, timeout_s: float) -> None:
+        BoardError.__init__(
+            self,
+            f"The interrupt of {waiting_for} was lost: its record is there, and no interrupt came "
+            f"in {timeout_s:g} s; try the board with python -m drivers.selftest",
+        )
+        self.waiting_for = waiting_for
+        self.timeout_s = timeout_s
+
+
 class RegisterError(BoardError):
     """The overlay refused a register access."""
 
@@ -87,13 +114,52 @@ class ProtocolError(BoardError):
 
 
 class OutOfMemory(BoardError):
-    """The board's DRAM holds no free region of the size asked for."""
+    """The board's DRAM holds no free region of the size asked for.
 
-    def __init__(self, wanted: int, largest: int, free: int, total: int) -> None:
+    What is free is told where it is known: on a simulated board.
+    """
+
+    def __init__(
+        self,
+        wanted: int,
+        largest: int | None = None,
+        free: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        if free is None:
+            message = (
+                f"No room for {wanted} bytes of contiguous board memory; free buffers, also those "
+                f"of other programs and notebooks"
+            )
+        else:
+            message = (
+                f"No room for {wanted} bytes of board memory: {free} of {total} bytes are free, "
+                f"the largest gap has {largest}; free buffers or give the board more memory"
+            )
+        super().__init__(message)
+
+
+class NoBoard(BoardError):
+    """There is no board to use, or nothing that talks to one."""
+
+
+class OverlayFileMissing(BoardError):
+    """A bitstream, or the hardware description beside it, is not there."""
+
+    def __init__(self, path: Path, what: str, remedy: str) -> None:
+        super().__init__(f"{what} {path} is missing; {remedy}")
+        self.path = path
+
+
+class BoardBusy(BoardError):
+    """Another process uses the overlay."""
+
+    def __init__(self, name: str, holder: str, path: Path) -> None:
         super().__init__(
-            f"No room for {wanted} bytes of board memory: {free} of {total} bytes are free, the "
-            f"largest gap has {largest}; free buffers or give the board more memory"
+            f"Process {holder or '(unknown)'} uses overlay {name}; end it, or close the board "
+            f"there (the lock is {path})"
         )
+        self.holder = holder
 
 
 class ToolMissing(EyasError):

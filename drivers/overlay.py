@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from drivers.board import Board
-from drivers.errors import WrongOverlay
+from drivers.errors import DriverClosed, WrongOverlay
 from eyas.interfaces.fields import RegisterBlock
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class OverlayDriver:
     ) -> None:
         self.board = board
         self._registers = registers
+        self._name = name
+        self._closed = False
         found = self._read("identity")["value"]
         if found != identity:
             raise WrongOverlay(
@@ -62,8 +64,21 @@ class OverlayDriver:
             )
 
     def close(self) -> None:
-        """Free the driver's memory; the board stays open. Harmless twice."""
+        """Free the driver's memory; the board stays open. Harmless twice.
+
+        Every other method raises DriverClosed afterwards.
+        """
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def _close(self) -> None:
+        """Free what the driver holds; called once."""
         raise NotImplementedError
+
+    def _require_open(self, action: str) -> None:
+        if self._closed:
+            raise DriverClosed(action, self._name)
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +101,7 @@ class OverlayDriver:
 
     def _counters(self, offsets: range) -> dict[str, int]:
         """Every counter register at one of ``offsets``, by its name; each wraps at 2^32."""
+        self._require_open("read the counters")
         return {
             register.name: self._read(register.name)["value"]
             for register in self._registers.registers

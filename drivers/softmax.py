@@ -7,7 +7,9 @@ NumPy only.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp, floor, frexp
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +49,25 @@ def softmax(
             f"not the shape {logits.shape}"
         )
     # A logit counts only by its distance from the greatest: 256 exponentials serve them all.
-    table = _exponentials(scale, beta)
+    table, rounded = _tables(float(scale), float(beta))
     distances = logits.max(axis=-1, keepdims=True).astype(np.int64) - logits
-    exponentials = table[distances]
-    sums = _round_shift(exponentials, 12).sum(axis=-1, keepdims=True)
-    lengths = np.frexp(sums.astype(np.float64))[1].astype(np.int64)
-    scaled = _times(exponentials, _inverse(sums << (32 - lengths)))
-    steps = _round_shift(scaled, lengths + 3)
+    sums = rounded[distances].sum(axis=-1, keepdims=True)
+    # A row at a time, in Python: for the few rows of a call it is the quicker way.
+    totals = sums.ravel().tolist()
+    lengths = [total.bit_length() for total in totals]
+    inverses = [_inverse(total << (32 - total.bit_length())) for total in totals]
+    scaled = _times(table[distances], np.array(inverses, np.int64).reshape(sums.shape))
+    shifts = np.array(lengths, np.int64).reshape(sums.shape) + 3
+    steps = (scaled + (np.left_shift(1, shifts) >> 1)) >> shifts
     probabilities: npt.NDArray[np.int8] = np.minimum(steps - 128, 127).astype(np.int8)
     return probabilities
+
+
+@lru_cache(maxsize=16)
+def _tables(scale: float, beta: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The exponentials, and what each adds to a row's sum."""
+    table = _exponentials(scale, beta)
+    return table, _round_shift(table, 12)
 
 
 def _exponentials(scale: float, beta: float) -> npt.NDArray[np.int64]:
@@ -89,16 +101,16 @@ def _exponentials(scale: float, beta: float) -> npt.NDArray[np.int64]:
     return np.where(reached, values, 0)
 
 
-def _inverse(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """2^62 / sum by Newton's method, for sums from 2^31 to 2^32."""
-    half = sums >> 1
+def _inverse(total: int) -> int:
+    """2^62 / total by Newton's method, for totals from 2^31 to 2^32."""
+    half = total >> 1
     x = round(48 / 17 * (UNIT // 4)) + _times(half, round(-32 / 17 * (UNIT // 4)))
     for _ in range(3):
-        x = x + (_times(x, UNIT // 4 - _times(half, x)) << 2)
-    return np.minimum(x << 1, UNIT - 1)
+        x += _times(x, UNIT // 4 - _times(half, x)) << 2
+    return min(x << 1, UNIT - 1)
 
 
-def _times(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:
+def _times(a: Any, b: Any) -> Any:
     """a · b / 2^31 to nearest, halves upwards."""
     return (a * b + UNIT // 2) >> 31
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.board import Board, Buffer
-from drivers.errors import BoardError, BoardTimeout
+from drivers.errors import BoardError, BoardTimeout, InterruptLost
 from drivers.overlay import OverlayDriver
+from drivers.records import RecordReader
 from eyas.interfaces.thc import (
     BLOCK_LOG2,
     ENCODER_GRANULARITY,
@@ -42,6 +43,11 @@ CHUNK_BYTES = 8 << 20
 CHUNK_BLOCKS = 4096
 RECORD_OFFSET = 128
 POLLS = 1000
+DOORBELL = THC_REGISTERS["doorbell"].offset
+INTERRUPT_ENABLE = THC_REGISTERS["interrupt_enable"].offset
+INTERRUPT_STATUS = THC_REGISTERS["interrupt_status"].offset
+EVERY_CAUSE = THC_REGISTERS["interrupt_status"].pack(done=1, error=1)
+RECORD = RecordReader(RESULT, "magic", "code", "tag", "cycles")
 
 
 class ThcError(BoardError):
@@ -79,8 +85,7 @@ class _ThcDriver(OverlayDriver):
             board.reset()
         self._forget_errors()
 
-    def close(self) -> None:
-        """Free the driver's memory; the board stays open. Harmless twice."""
+    def _close(self) -> None:
         for buffer in self._buffers.values():
             buffer.close()
         self._buffers.clear()
@@ -91,7 +96,7 @@ class _ThcDriver(OverlayDriver):
 
     def _forget_errors(self) -> None:
         self._write("control", clear_error=1)
-        self._write("interrupt_status", done=1, error=1)
+        self.board.write_register(INTERRUPT_STATUS, EVERY_CAUSE)
 
     def _buffer(self, name: str, size: int) -> Buffer:
         """Memory of at least ``size`` bytes, kept from call to call."""
@@ -120,24 +125,34 @@ class _ThcDriver(OverlayDriver):
         )
         job.array[: len(descriptor)] = np.frombuffer(descriptor, np.uint8)
         job.flush()
-        self._write("interrupt_enable", done=1, error=1)  # anew: the board may have been reset
-        self.board.write_register(THC_REGISTERS["doorbell"].offset, job.address)
-        limit = timeout_s or (50 * cycles + 5_000_000) / self.board.clock_hz
+        board = self.board
+        board.write_register(INTERRUPT_ENABLE, EVERY_CAUSE)  # anew: it may have been reset
+        board.write_register(DOORBELL, job.address)
+        limit = timeout_s or (50 * cycles + 5_000_000) / board.clock_hz
         try:
-            self.board.wait_interrupt(limit, f"{what} to end")
+            board.wait_interrupt(limit, f"{what} to end")
         except BoardTimeout:
             # There is no other way to end what hangs. It closes every job.
-            self.board.reset()
+            board.reset()
+            if self._record(job) is not None:
+                raise InterruptLost(what, limit) from None
             raise
-        job.invalidate()
-        result = RESULT.unpack_bytes(job.array[RECORD_OFFSET:].tobytes())
-        error = self._read("error")
+        board.write_register(INTERRUPT_STATUS, EVERY_CAUSE)
+        record = self._record(job)
+        if record is not None and record[0] == ThcCode.NONE:
+            self.cycles += record[1]
+            return
+        code = self._read("error")["code"] or (record[0] if record is not None else ThcCode.NONE)
         self._forget_errors()
-        if error["code"] != ThcCode.NONE:
-            raise ThcError(what, error["code"])
-        if result["magic"] != RESULT_MAGIC or result["tag"] != self._tag:
-            raise BoardTimeout(f"the record of {what}", limit)
-        self.cycles += result["cycles"]
+        if code != ThcCode.NONE:
+            raise ThcError(what, code)
+        raise BoardTimeout(f"the record of {what}", limit)
+
+    def _record(self, job: Buffer) -> tuple[int, int] | None:
+        """Code and cycles of the job that was rung last; None without its record."""
+        job.invalidate()
+        magic, code, tag, cycles = RECORD.read(job.array, RECORD_OFFSET)
+        return (code, cycles) if magic == RESULT_MAGIC and tag == self._tag else None
 
 
 class ThcAggregator(_ThcDriver):
@@ -189,6 +204,7 @@ class ThcAggregator(_ThcDriver):
         ThcError
             With JOB_OPEN when the job is open already: its table may be in use.
         """
+        self._require_open("open a job")
         self._check_table(table, job)
         check_sums(table.granularity, workers, lane_bits)
         entries = [*table.entries, *[0] * (16 - len(table.entries))]
@@ -209,6 +225,10 @@ class ThcAggregator(_ThcDriver):
 
     def close_job(self, job: int = 0) -> None:
         """Give the number of ``job`` free; ThcError with JOB_CLOSED when it is not open."""
+        self._require_open("close a job")
+        self._give_free(job)
+
+    def _give_free(self, job: int) -> None:
         self._write("job_select", job=job)
         self._jobs.pop(job, None)
         self._command(f"Closing job {job}", close=1)
@@ -241,6 +261,7 @@ class ThcAggregator(_ThcDriver):
         ThcError, BoardTimeout
             When the overlay ends with an error, or does not end.
         """
+        self._require_open("aggregate")
         if job not in self._jobs:
             raise ThcError(f"Aggregating job {job}", ThcCode.JOB_CLOSED)
         _, workers, lane_bits = self._jobs[job]
@@ -258,13 +279,12 @@ class ThcAggregator(_ThcDriver):
             sums[place] = self._aggregate(part, words, job, lane_bits, timeout_s)
         return sums[:count]
 
-    def close(self) -> None:
-        """Close this driver's jobs and free its memory; the board stays open. Harmless twice."""
+    def _close(self) -> None:
         if not self.board.closed:
             for job in list(self._jobs):
                 with suppress(ThcError):  # the board may have been reset
-                    self.close_job(job)
-        super().close()
+                    self._give_free(job)
+        super()._close()
 
     def _aggregate(
         self,
@@ -400,6 +420,7 @@ class ThcEncoder(_ThcDriver):
         ThcError, BoardTimeout
             When the overlay ends with an error, or does not end.
         """
+        self._require_open("encode")
         words = np.asarray(mantissas)
         factors = np.asarray(multipliers)
         if words.dtype != np.int16:

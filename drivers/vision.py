@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from drivers.board import Board, Buffer
-from drivers.errors import BoardTimeout, JobError, ProgramError
+from drivers.errors import BoardTimeout, InterruptLost, JobError, ProgramError
 from drivers.overlay import OverlayDriver
 from drivers.pictures import PictureReader
 from drivers.softmax import softmax
+from drivers.vision_ring import (
+    RECORD_BYTES,
+    JobRecord,
+    JobRing,
+    map_positions,
+    read_record,
+    unpack_map,
+)
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.program_file import Program
 from eyas.interfaces.vision_program import (
@@ -22,7 +32,6 @@ from eyas.interfaces.vision_program import (
     DESCRIPTOR_MAGIC,
     DESCRIPTOR_VERSION,
     HEADER,
-    RESULT,
     RESULT_MAGIC,
     ErrorCode,
     JobKind,
@@ -31,9 +40,11 @@ from eyas.interfaces.vision_registers import IDENTITY, VERSION_MAJOR, VISION_REG
 
 __all__ = ["InferenceResult", "LayerCounters", "VisionEngine"]
 
-RECORD_BYTES = 64
-TAG_OFFSET = DESCRIPTOR.offsets["tag"] // 8
 TAG_LIMIT = 1 << 16
+DOORBELL = VISION_REGISTERS["doorbell"].offset
+BUSY_CYCLES = VISION_REGISTERS["busy_cycles"].offset
+INTERRUPT_STATUS = VISION_REGISTERS["interrupt_status"].offset
+EVERY_CAUSE = VISION_REGISTERS["interrupt_status"].pack(done=1, error=1)
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,10 @@ class LayerCounters:
 
 @dataclass(frozen=True)
 class _Resident:
-    """A program in a slot, with the first and last-plus-one of what it takes of each memory."""
+    """A program in a slot, with the first and last-plus-one of what it takes of each memory.
+
+    What every call of ``infer`` needs of the manifest stands here, worked out once.
+    """
 
     program: Program
     slot: int
@@ -101,6 +115,9 @@ class _Resident:
     parameters: range
     source_words: int
     output_words: int
+    reader: PictureReader
+    positions: npt.NDArray[np.intp]
+    cycles: int
 
 
 class VisionEngine(OverlayDriver):
@@ -138,7 +155,8 @@ class VisionEngine(OverlayDriver):
         )
         self._resident: dict[int, _Resident] = {}
         self._current: _Resident | None = None
-        self._ring: _Ring | None = None
+        self._ring: JobRing | None = None
+        self._ring_of: _Resident | None = None
         self._tag = 0
         self._recover()
         self._write("interrupt_enable", done=1, error=1)
@@ -157,9 +175,10 @@ class VisionEngine(OverlayDriver):
         JobError
             When the overlay refuses it.
         """
+        self._require_open("load a program")
         for resident in self._resident.values():
             if resident.program is program:
-                self._choose(resident)
+                self._current = resident
                 return
         resident = self._place(program)
         with self.board.allocate(len(program.image)) as image, self.board.allocate(128) as job:
@@ -182,7 +201,7 @@ class VisionEngine(OverlayDriver):
             self._ring_doorbell(job.address)
             self._finished(job, RECORD_BYTES, what, self._timeout(cycles, None))
         self._resident[resident.slot] = resident
-        self._choose(resident)
+        self._current = resident
 
     def unload(self, program: Program | None = None) -> None:
         """Give the memory of ``program`` free, or of all programs."""
@@ -227,18 +246,16 @@ class VisionEngine(OverlayDriver):
             When the overlay ends a job with an error, or does not end it. The engine is ready for
             the next call.
         """
-        resident = self._require_program()
-        manifest = resident.program.manifest
-        reader = PictureReader(manifest["input"], manifest["preprocess"])
-        checked = reader.check(pictures)
+        resident = self._require_program("infer")
+        checked = resident.reader.check(pictures)
         ring = self._prepare_ring(resident)
-        limit = self._timeout(sum(layer["cycles"] for layer in manifest["layers"]), timeout_s)
+        limit = self._timeout(resident.cycles, timeout_s)
         count = len(checked)
         raw = np.empty((count, resident.output_words * 8), np.uint8)
         core = np.empty(count, np.int64)
         job = np.empty(count, np.int64)
         host = np.empty(count, np.float64)
-        busy_before = self._read("busy_cycles")["value"]
+        busy_before = self.board.read_register(BUSY_CYCLES)
         waiting: deque[tuple[int, int]] = deque()
         sent = 0
         began = time.perf_counter()
@@ -247,39 +264,38 @@ class VisionEngine(OverlayDriver):
             while sent < count or waiting:
                 while sent < count and len(waiting) < ring.entries:
                     entry = sent % ring.entries
-                    reader.quantize_into(checked[sent], ring.picture(entry))
+                    resident.reader.quantize_into(checked[sent], ring.picture(entry))
                     waiting.append((sent, entry))
                     sent += 1
                     self._ring_doorbell(ring.submit(entry, self._next_tag()))
-                ended = 0
-                while waiting and (result := ring.result(waiting[0][1])) is not None:
-                    number, entry = waiting.popleft()
-                    self._raise_if_failed(result)
-                    raw[number] = ring.output(entry)
-                    core[number], job[number] = result["core_cycles"], result["job_cycles"]
-                    ended += 1
-                if ended:
-                    now = time.perf_counter()
-                    host[number + 1 - ended : number + 1] = (now - began - waited) * 1e6 / ended
-                    began, waited = now, 0.0
-                    continue
-                start = time.perf_counter()
-                self._await(f"picture {waiting[0][0]}", limit)
-                waited += time.perf_counter() - start
-                if ring.result(waiting[0][1]) is None:
+                number, entry = waiting[0]
+                record = ring.result(entry)
+                if record is None:
+                    start = time.perf_counter()
+                    record = self._await(f"picture {number}", limit, partial(ring.result, entry))
+                    waited += time.perf_counter() - start
+                if record is None:
                     # An error without a record; or the interrupt of a job whose record was there
                     # before it was looked for.
                     self._raise_if_error()
+                    continue
+                waiting.popleft()
+                self._raise_if_failed(record)
+                raw[number] = ring.output(entry)
+                core[number], job[number] = record.core_cycles, record.job_cycles
+                now = time.perf_counter()
+                host[number] = (now - began - waited) * 1e6
+                began, waited = now, 0.0
         except BaseException:
             self._recover()
             raise
-        logits = unpack_map(raw, manifest["output_map"], self.config)
+        logits = raw[:, resident.positions].view(np.int8)
         return InferenceResult(
-            outputs=_answers(logits, manifest),
+            outputs=_answers(logits, resident.program.manifest),
             logits=logits,
             core_cycles=core,
             job_cycles=job,
-            busy_cycles=(self._read("busy_cycles")["value"] - busy_before) & 0xFFFF_FFFF,
+            busy_cycles=(self.board.read_register(BUSY_CYCLES) - busy_before) & 0xFFFF_FFFF,
             host_us=host,
         )
 
@@ -288,18 +304,16 @@ class VisionEngine(OverlayDriver):
 
         The program stops behind that layer; for finding where a result goes wrong.
         """
-        resident = self._require_program()
-        manifest = resident.program.manifest
-        reader = PictureReader(manifest["input"], manifest["preprocess"])
-        checked = reader.check(np.asarray(picture)[np.newaxis])
-        place = manifest["layers"][layer]["map"]
+        resident = self._require_program("probe")
+        checked = resident.reader.check(np.asarray(picture)[np.newaxis])
+        place = resident.program.manifest["layers"][layer]["map"]
         words = place["blocks"] * place["count"] * self.config.beats_per_word
         with (
             self.board.allocate(resident.source_words * 8) as source,
             self.board.allocate(words * 8) as output,
             self.board.allocate(2 * RECORD_BYTES) as job,
         ):
-            reader.quantize_into(checked[0], source.array)
+            resident.reader.quantize_into(checked[0], source.array)
             source.flush()
             descriptor = self._descriptor(
                 kind=JobKind.INFER,
@@ -317,8 +331,8 @@ class VisionEngine(OverlayDriver):
             )
             job.array[:RECORD_BYTES] = np.frombuffer(descriptor, np.uint8)
             job.flush()
-            limit = self._timeout(sum(item["cycles"] for item in manifest["layers"]), None)
             self._ring_doorbell(job.address)
+            limit = self._timeout(resident.cycles, None)
             self._finished(job, RECORD_BYTES, f"layer {layer} to end", limit)
             output.invalidate()
             return unpack_map(output.array[np.newaxis], place, self.config)[0]
@@ -326,7 +340,8 @@ class VisionEngine(OverlayDriver):
     def layer_counters(self) -> list[LayerCounters]:
         """Counters of every layer in the last run, in the program's order."""
         counters = []
-        for number in range(len(self._require_program().program.manifest["layers"])):
+        resident = self._require_program("read the counters")
+        for number in range(len(resident.program.manifest["layers"])):
             self._write("layer_select", layer=number)
             counters.append(
                 LayerCounters(
@@ -343,8 +358,7 @@ class VisionEngine(OverlayDriver):
         """Every counter of the overlay, by its register's name; each wraps at 2^32."""
         return self._counters(range(0x3C, 0x80))
 
-    def close(self) -> None:
-        """Free the driver's memory; the board stays open. Harmless twice."""
+    def _close(self) -> None:
         if self._ring is not None:
             self._ring.close()
             self._ring = None
@@ -354,7 +368,7 @@ class VisionEngine(OverlayDriver):
     # Inside -------------------------------------------------------------------------------------
 
     def _ring_doorbell(self, address: int) -> None:
-        self.board.write_register(VISION_REGISTERS["doorbell"].offset, address)
+        self.board.write_register(DOORBELL, address)
 
     def _next_tag(self) -> int:
         self._tag = (self._tag + 1) % TAG_LIMIT
@@ -371,13 +385,11 @@ class VisionEngine(OverlayDriver):
             }
         )
 
-    def _require_program(self) -> _Resident:
+    def _require_program(self, action: str) -> _Resident:
+        self._require_open(action)
         if self._current is None:
             raise ProgramError("No program is loaded; call load(program) first")
         return self._current
-
-    def _choose(self, resident: _Resident) -> None:
-        self._current = resident
 
     def _place(self, program: Program) -> _Resident:
         """Find a slot and room in each memory."""
@@ -410,52 +422,82 @@ class VisionEngine(OverlayDriver):
                     f"overlay's {mine[limit]} too few are free; unload a program"
                 )
             places[taken] = range(base, base + header[size])
-        out = program.manifest["output_map"]
+        manifest = program.manifest
+        out = manifest["output_map"]
         return _Resident(
             program=program,
             slot=slots[0],
             source_words=header["source_words"],
             output_words=out["blocks"] * out["count"] * self.config.beats_per_word,
+            reader=PictureReader(manifest["input"], manifest["preprocess"]),
+            positions=map_positions(out, self.config),
+            cycles=sum(layer["cycles"] for layer in manifest["layers"]),
             **places,
         )
 
-    def _prepare_ring(self, resident: _Resident) -> _Ring:
+    def _prepare_ring(self, resident: _Resident) -> JobRing:
         """Buffers and descriptors for ``resident``, kept while the same program runs."""
-        if self._ring is not None and self._ring.resident is resident:
-            return self._ring
         if self._ring is not None:
+            if self._ring_of is resident:
+                return self._ring
             self._ring.close()
             self._ring = None
-        self._ring = _Ring(self, resident)
-        return self._ring
+        ring = JobRing(
+            self.board,
+            self.config.queue_depth,
+            resident.source_words * 8,
+            resident.output_words * 8,
+        )
+        for entry in range(ring.entries):
+            descriptor = self._descriptor(
+                kind=JobKind.INFER,
+                slot=resident.slot,
+                source_words=resident.source_words,
+                **ring.addresses(entry),
+            )
+            ring.describe(entry, descriptor)
+        self._ring, self._ring_of = ring, resident
+        return ring
 
     def _timeout(self, cycles: int, timeout_s: float | None) -> float:
         return timeout_s or (50 * cycles + 5_000_000) / self.board.clock_hz
 
-    def _await(self, what: str, timeout_s: float) -> None:
-        """Wait for the interrupt and take its cause away; then look at the records again, so that
+    def _await(
+        self, what: str, timeout_s: float, record: Callable[[], JobRecord | None]
+    ) -> JobRecord | None:
+        """Wait for the interrupt and take its cause away; only then look at the record, so that
         none is missed."""
-        self.board.wait_interrupt(timeout_s, what)
-        self._write("interrupt_status", done=1, error=1)
+        try:
+            self.board.wait_interrupt(timeout_s, what)
+        except BoardTimeout:
+            if record() is not None:
+                raise InterruptLost(what, timeout_s) from None
+            raise
+        self.board.write_register(INTERRUPT_STATUS, EVERY_CAUSE)
+        return record()
 
     def _finished(self, job: Buffer, offset: int, what: str, timeout_s: float) -> None:
         """Wait until the single job whose record stands at ``offset`` has ended well."""
-        try:
-            self._await(what, timeout_s)
+
+        def written() -> JobRecord | None:
             job.invalidate()
-            result = RESULT.unpack_bytes(job.array[offset:].tobytes())
-            if result["magic"] != RESULT_MAGIC:
+            record = read_record(job.array, offset)
+            return record if record.magic == RESULT_MAGIC else None
+
+        try:
+            record = self._await(what, timeout_s, written)
+            if record is None:
                 self._raise_if_error()
-                raise BoardTimeout(f"the record of {what}", 0)
-            self._raise_if_failed(result)
+                raise BoardTimeout(f"the record of {what}", timeout_s)
+            self._raise_if_failed(record)
         except BaseException:
             self._recover()
             raise
 
     @staticmethod
-    def _raise_if_failed(result: dict[str, int]) -> None:
-        if result["code"] != ErrorCode.NONE:
-            raise JobError(result["code"], result["place"], result["layer"], result["tag"])
+    def _raise_if_failed(record: JobRecord) -> None:
+        if record.code != ErrorCode.NONE:
+            raise JobError(record.code, record.place, record.layer, record.tag)
 
     def _raise_if_error(self) -> None:
         error = self._read("error")
@@ -477,87 +519,6 @@ class VisionEngine(OverlayDriver):
                 raise BoardTimeout("the overlay to give up its jobs", 0)
         self._write("control", clear_error=1)
         self._write("interrupt_status", done=1, error=1)
-
-
-class _Ring:
-    """Pictures, outputs, descriptors and records for as many jobs as can be under way."""
-
-    def __init__(self, engine: VisionEngine, resident: _Resident) -> None:
-        self.resident = resident
-        self.entries = engine.config.queue_depth
-        board = engine.board
-        self._buffers: list[Buffer] = []
-        try:
-            self._jobs = self._allocate(board, (self.entries, RECORD_BYTES))
-            self._records = self._allocate(board, (self.entries, RECORD_BYTES))
-            # A buffer for each picture and output: a driver cleans the caches of no other.
-            sizes = (resident.source_words * 8, resident.output_words * 8)
-            self._pictures, self._outputs = (
-                [self._allocate(board, (size,)) for _ in range(self.entries)] for size in sizes
-            )
-        except BaseException:
-            self.close()
-            raise
-        for entry in range(self.entries):
-            descriptor = engine._descriptor(
-                kind=JobKind.INFER,
-                slot=resident.slot,
-                source=self._pictures[entry].address,
-                source_words=resident.source_words,
-                output=self._outputs[entry].address,
-                result=self._records.address + entry * RECORD_BYTES,
-            )
-            self._jobs.array[entry] = np.frombuffer(descriptor, np.uint8)
-        self._tags = self._jobs.array[:, TAG_OFFSET : TAG_OFFSET + 2].view("<u2")[:, 0]
-
-    def _allocate(self, board: Board, shape: tuple[int, ...]) -> Buffer:
-        self._buffers.append(board.allocate(shape))
-        return self._buffers[-1]
-
-    def picture(self, entry: int) -> npt.NDArray[np.uint8]:
-        """Where the picture of ``entry`` goes."""
-        return self._pictures[entry].array
-
-    def submit(self, entry: int, tag: int) -> int:
-        """Make the job of ``entry`` ready; returns its descriptor's address."""
-        self._tags[entry] = tag
-        self._pictures[entry].flush()
-        self._jobs.flush()
-        return self._jobs.address + entry * RECORD_BYTES
-
-    def result(self, entry: int) -> dict[str, int] | None:
-        """The job's record; None until the overlay has written it.
-
-        Software never writes records: an old one is told by its tag.
-        """
-        self._records.invalidate()
-        result = RESULT.unpack_bytes(self._records.array[entry].tobytes())
-        ended = result["magic"] == RESULT_MAGIC and result["tag"] == self._tags[entry]
-        return result if ended else None
-
-    def output(self, entry: int) -> npt.NDArray[np.uint8]:
-        """The job's output as the overlay wrote it."""
-        self._outputs[entry].invalidate()
-        return self._outputs[entry].array
-
-    def close(self) -> None:
-        for buffer in self._buffers:
-            buffer.close()
-
-
-def unpack_map(
-    raw: npt.NDArray[np.uint8], place: dict[str, Any], config: VisionConfig
-) -> npt.NDArray[np.int8]:
-    """Maps as the overlay writes them to DRAM, [N, bytes], as [N, H, W, C]."""
-    height, width, channels = place["shape"]
-    blocks, pitch = place["blocks"], place["pitch"]
-    words = raw.view(np.int8).reshape(len(raw), blocks, place["count"], 8 * config.beats_per_word)
-    padded = np.zeros((len(raw), blocks, height * pitch, config.input_channels), np.int8)
-    padded[:, :, : place["count"]] = words[..., : config.input_channels]
-    pixels = padded.reshape(len(raw), blocks, height, pitch, config.input_channels)[:, :, :, :width]
-    return np.ascontiguousarray(
-        pixels.transpose(0, 2, 3, 1, 4).reshape(len(raw), height, width, -1)[..., :channels]
-    )
 
 
 def _answers(logits: npt.NDArray[np.int8], manifest: dict[str, Any]) -> npt.NDArray[np.int8]:
