@@ -102,6 +102,7 @@ PACKET = Record(
         Field("worker", 8, "sender, or addressee of a QUERY: 0 to 31"),
         Field("priority", 8, "1 to 255, higher is more urgent; 0 only in a slot, by decay"),
         Field("lanes", 4, "Lanes"),
+        Field("from_server", 1, "RESULT: the server made it, and needs no copy of it"),
         Field("seq", 32, "packet of the job's stream; a serial number that wraps", offset=64),
         Field("base", 32, "DATA, RESEND: the worker's lowest sequence number without a result"),
         Field("bitmap", 32, "workers whose contributions the payload holds"),
@@ -160,6 +161,7 @@ class Packet:
     lanes: Lanes = Lanes.UINT8
     bitmap: int = 0
     destinations: int = 0
+    from_server: int = 0
     count: int = 0
     coordinates: int = 0
     payload: bytes = b""
