@@ -1,0 +1,49 @@
+"""One user at a time: a lock file that goes with the process, however that ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from drivers.errors import BoardBusy
+
+__all__ = ["BoardLock"]
+
+
+class BoardLock:
+    """The right to use one overlay, held until :meth:`release` or the end of the process.
+
+    Parameters
+    ----------
+    name : str
+        What is locked; the same in every process, such as ``"embedded_xrt0-40000000"``.
+
+    Raises BoardBusy, with the number of the process that holds it.
+    """
+
+    def __init__(self, name: str) -> None:
+        safe = re.sub(r"[^A-Za-z0-9.-]", "_", name)
+        self.path = Path(tempfile.gettempdir()) / f"eyas-{safe}.lock"
+        # Opened without truncating: the number in it may be another process's.
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise BoardBusy(name, holder, self.path) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Let the next one in. Harmless twice.
+
+        The file stays: removing it would let two processes hold locks on two files of one name.
+        """
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
