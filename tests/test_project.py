@@ -111,7 +111,7 @@ def test_the_wheel_holds_our_packages_and_no_tests(tmp_path: Path) -> None:
     ours = {
         path.relative_to(ROOT).as_posix()
         for package in OURS
-        for pattern in ("*.py", "*.cpp", "*.h", "*.v")
+        for pattern in ("*.py", "*.cpp", "*.h", "*.v", "*.eyas", "*.npz")
         for path in (ROOT / package).rglob(pattern)
     }
     assert modules == ours
