@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eyas.interfaces.switch import Outcome, Policy, SlotState
-from models.esa.tables import ROWS, SCAN, Action, Decision, Flag, Output, Relation
+from eyas.interfaces.switch import Policy, SlotState
+from models.esa.tables import ROWS, Decision, Flag, Relation
 
 __all__ = ["DECISIONS", "TABLE", "classify", "decide", "situation", "unpack"]
 
@@ -113,7 +113,6 @@ def unpack(number: int) -> Decision:
     return DECISIONS[number]
 
 
-# classify() and decide() are written with plain numbers for Numba's sake; these are what they mean.
+# What the plain numbers above, written so for Numba's sake, mean.
 assert (SlotState.EMPTY, SlotState.BUSY, SlotState.DONE) == (0, 1, 2)
-assert len(Relation) == 5 and _FLAGS == 11 and SCAN == 0
-assert Flag.NEWER == 8 and max(Outcome) == 16 and len(Action) == 5 and len(Output) == 5
+assert (len(Relation), _FLAGS, Flag.NEWER) == (5, 11, 8)
