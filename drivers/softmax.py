@@ -50,24 +50,30 @@ def softmax(
         )
     # A logit counts only by its distance from the greatest: 256 exponentials serve them all.
     table, rounded = _tables(float(scale), float(beta))
-    distances = logits.max(axis=-1, keepdims=True).astype(np.int64) - logits
-    sums = rounded[distances].sum(axis=-1, keepdims=True)
-    # A row at a time, in Python: for the few rows of a call it is the quicker way.
-    totals = sums.ravel().tolist()
-    lengths = [total.bit_length() for total in totals]
-    inverses = [_inverse(total << (32 - total.bit_length())) for total in totals]
-    scaled = _times(table[distances], np.array(inverses, np.int64).reshape(sums.shape))
-    shifts = np.array(lengths, np.int64).reshape(sums.shape) + 3
-    steps = (scaled + (np.left_shift(1, shifts) >> 1)) >> shifts
-    probabilities: npt.NDArray[np.int8] = np.minimum(steps - 128, 127).astype(np.int8)
-    return probabilities
+    rows = logits.reshape(-1, logits.shape[-1]).astype(np.int64)
+    distances = (rows.max(axis=1, keepdims=True) - rows).tolist()
+    found = [_row(row, table, rounded) for row in distances]
+    return np.array(found, np.int8).reshape(logits.shape)
+
+
+def _row(distances: list[int], table: list[int], rounded: list[int]) -> list[int]:
+    """Probabilities of one row, in plain Python: arrays of so few values would take longer."""
+    total = sum([rounded[distance] for distance in distances])
+    length = total.bit_length()
+    inverse = _inverse(total << (32 - length))
+    half = 1 << (length + 2)
+    found = {
+        distance: min((_times(table[distance], inverse) + half >> length + 3) - 128, 127)
+        for distance in set(distances)
+    }
+    return [found[distance] for distance in distances]
 
 
 @lru_cache(maxsize=16)
-def _tables(scale: float, beta: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The exponentials, and what each adds to a row's sum."""
+def _tables(scale: float, beta: float) -> tuple[list[int], list[int]]:
+    """The exponential of each distance, and what it adds to a row's sum."""
     table = _exponentials(scale, beta)
-    return table, _round_shift(table, 12)
+    return table.tolist(), _round_shift(table, 12).tolist()
 
 
 def _exponentials(scale: float, beta: float) -> npt.NDArray[np.int64]:
