@@ -55,7 +55,7 @@ class PacketKind(enum.IntEnum):
     DATA = 1
     """A worker's contribution, sent once."""
     RESEND = 2
-    """The same contribution again, after a timeout: never added in the switch."""
+    """The same contribution again, after a timeout; a switch adds it under SWITCHML alone."""
     PARTIAL = 3
     """An incomplete sum that left the switch, for the server."""
     RESULT = 4

@@ -14,6 +14,7 @@ from pathlib import Path
 from eyas.interfaces import thc_registers, vision_isa, vision_program
 from eyas.interfaces.fields import Access, Field, Record, Register, RegisterBlock
 from eyas.interfaces.vision_registers import VISION_REGISTERS
+from hdl.esa.pages import packet_page, policies_page
 
 __all__ = ["FOLDER", "PAGES", "block_section", "enum_section", "record_section", "stale", "write"]
 
@@ -178,7 +179,12 @@ def _thc_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"vision.md": _vision_page, "thc.md": _thc_page}
+PAGES = {
+    "packet.md": lambda: packet_page(record_section, _table),
+    "policies.md": lambda: policies_page(_table),
+    "vision.md": _vision_page,
+    "thc.md": _thc_page,
+}
 """File name to the function that gives its text."""
 
 
