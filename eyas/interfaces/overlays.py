@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eyas.interfaces.fields import RegisterBlock
+from eyas.interfaces.switch_registers import SWITCH_REGISTERS
 from eyas.interfaces.thc_registers import THC_REGISTERS
 from eyas.interfaces.vision_registers import VISION_REGISTERS
 
@@ -57,6 +58,10 @@ class OverlayDescription:
 
 OVERLAYS = {
     name: OverlayDescription(name, registers)
-    for name, registers in (("vision", VISION_REGISTERS), ("thc", THC_REGISTERS))
+    for name, registers in (
+        ("vision", VISION_REGISTERS),
+        ("thc", THC_REGISTERS),
+        ("switch", SWITCH_REGISTERS),
+    )
 }
 """Every overlay by name."""
