@@ -24,7 +24,10 @@ class BoardLock:
     Raises BoardBusy, with the number of the process that holds it.
     """
 
+    _descriptor: int | None = None
+
     def __init__(self, name: str) -> None:
+        self.name = name
         safe = re.sub(r"[^A-Za-z0-9.-]", "_", name)
         self.path = Path(tempfile.gettempdir()) / f"eyas-{safe}.lock"
         # Opened without truncating: the number in it may be another process's.
@@ -37,7 +40,7 @@ class BoardLock:
             raise BoardBusy(name, holder, self.path) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        self._descriptor: int | None = descriptor
+        self._descriptor = descriptor
 
     def release(self) -> None:
         """Let the next one in. Harmless twice.
@@ -47,3 +50,6 @@ class BoardLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def __del__(self) -> None:
+        self.release()

@@ -146,8 +146,10 @@ class NoBoard(BoardError):
 class OverlayFileMissing(BoardError):
     """A bitstream, or the hardware description beside it, is not there."""
 
-    def __init__(self, path: Path, what: str, remedy: str) -> None:
-        super().__init__(f"{what} {path} is missing; {remedy}")
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is missing; an overlay needs its .bit and its .hwh side by side, of one name"
+        )
         self.path = path
 
 

@@ -21,6 +21,8 @@ IO_PLL_HZ = 1_000_000_000
 PROCESSING_SYSTEM = "processing_system7_0"
 """Instance name of the processing system."""
 _MASTER, _SLAVE, _INTERRUPTS = "M_AXI_GP0", "s_axi", "IRQ_F2P"
+_TAKEN = {"access", "address", "debug", "width"}
+"""Attributes of PYNQ's registers: a field of such a name would hide one, and none could be made."""
 _MEMORY_MAPPED = "xilinx.com:interface:aximm:1.0"
 _ACCESS = {
     Access.R: "read-only",
@@ -69,8 +71,9 @@ def _register(parent: Element, register: Register) -> None:
     )
     fields = SubElement(item, "FIELDS")
     for field in register.fields:
+        name = f"{register.name}_{field.name}" if field.name in _TAKEN else field.name
         _properties(
-            SubElement(fields, "FIELD", NAME=field.name),
+            SubElement(fields, "FIELD", NAME=name),
             description=field.doc,
             bit_offset=register.offsets[field.name],
             bit_width=field.width,

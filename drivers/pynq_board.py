@@ -1,0 +1,384 @@
+"""An overlay on a PYNQ-Z2 as a board: PYNQ's MMIO, ``allocate``, clocks and interrupt.
+
+PYNQ 3.0.1 to 3.1.2 on the board itself; the same code over PYNQ.remote, and on the simulated
+PYNQ-Z2 of :mod:`drivers.simulated.pynq_device`. PYNQ is imported when a board is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from drivers.board import Board, Buffer
+from drivers.board_lock import BoardLock
+from drivers.errors import (
+    BoardTimeout,
+    NoBoard,
+    OutOfMemory,
+    OverlayFileMissing,
+    RegisterError,
+    WrongOverlay,
+)
+from eyas.interfaces.overlays import CLOCK_HZ, OVERLAYS, REGISTER_BASE, OverlayDescription
+
+__all__ = ["Clock", "PynqBoard", "PynqMemory", "require_pynq"]
+
+ARCHITECTURE = "armv7l"
+"""What PYNQ calls a Zynq-7000."""
+SLCR, SLCR_SIZE = 0xF800_0000, 0x1000
+"""The processing system's control registers."""
+SLCR_UNLOCK, SLCR_KEY = 0x008, 0xDF0D
+FPGA_RST_CTRL, FCLK0_RESET = 0x240, 1
+"""Holding the bit keeps the overlay in reset."""
+
+INTERRUPT_ID = 61
+"""Number of IRQ_F2P[0] at the processor's interrupt controller."""
+INTERRUPT_SLICE_S = 0.05
+"""How long an interrupt is waited for before the overlay's status is looked at: what a lost
+interrupt costs."""
+POLL_S = 50e-6
+"""Between two looks at the status where there is no interrupt to wait for."""
+ABORT_S = 0.01
+"""How long jobs under way may take to end before a reset."""
+
+
+class Clock(Protocol):
+    """The board's time: on a simulated board it passes only while somebody waits."""
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; at most ``seconds``."""
+
+
+class _WallClock:
+    now = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+
+class _RemoteClock:
+    """A remote board's own uptime: the network's delay is no time of the board's."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def now(self) -> float:
+        return float(self._device.read_file("/proc/uptime").split()[0])
+
+    sleep = staticmethod(time.sleep)
+
+
+def require_pynq() -> Any:
+    """Return the module ``pynq``; NoBoard, with the remedy, where it is not installed."""
+    try:
+        import pynq
+    except ModuleNotFoundError as error:
+        raise NoBoard(
+            f"PYNQ cannot be loaded (no module {error.name!r}); on a PYNQ-Z2 take the Python of "
+            f"the image (source /etc/profile.d/pynq_venv.sh), elsewhere pip install "
+            f"'eyas[pynq-sim]'"
+        ) from None
+    return pynq
+
+
+class PynqMemory(Buffer):
+    """A buffer of ``pynq.allocate``.
+
+    ``flush`` and ``invalidate`` are PYNQ's; on memory that is not cached they do nothing.
+    """
+
+    def __init__(self, memory: Any) -> None:
+        # The plain array: slices of PYNQ's own class cost microseconds each.
+        super().__init__(memory.view(np.ndarray), int(memory.device_address))
+        self._memory = memory
+
+    def flush(self) -> None:
+        self._memory.flush()
+
+    def invalidate(self) -> None:
+        self._memory.invalidate()
+
+    def _free(self) -> None:
+        self._memory.freebuffer()
+        self._memory = None
+
+
+class PynqBoard(Board):
+    """One of our overlays behind PYNQ.
+
+    Use :meth:`open`, or take the driver that PYNQ makes itself: ``Overlay("vision.bit").vision_0``.
+    One process uses an overlay at a time; a second board of the same process takes the place of
+    the first, which is closed. (Running a notebook's cell again does that.)
+
+    Parameters
+    ----------
+    mmio : pynq.MMIO
+        The overlay's registers.
+    overlay : OverlayDescription
+        What the overlay is.
+    interrupt : pynq.Interrupt or None
+        Awaited where this thread has an event loop that is not running; else the overlay's status
+        is polled.
+    lock : BoardLock or None
+        When the caller holds the overlay's lock already.
+
+    Attributes
+    ----------
+    cacheable : bool
+        Whether :meth:`allocate` gives cached memory, as it does at first. Memory that is not
+        cached needs no flush and no invalidate, and the processor reads it slowly.
+    device : pynq.Device
+        Where the overlay runs.
+
+    Raises
+    ------
+    NoBoard
+        When the device is no Zynq-7000.
+    BoardBusy
+        When another process uses the overlay.
+    """
+
+    _in_use: weakref.WeakValueDictionary[str, PynqBoard] = weakref.WeakValueDictionary()
+
+    def __init__(
+        self,
+        mmio: Any,
+        overlay: OverlayDescription,
+        *,
+        interrupt: Any = None,
+        lock: BoardLock | None = None,
+    ) -> None:
+        super().__init__()
+        pynq = require_pynq()
+        self.device = mmio.device
+        architecture = getattr(self.device, "arch", ARCHITECTURE)
+        if architecture != ARCHITECTURE:
+            raise NoBoard(
+                f"The overlays run on a Zynq-7000 ({ARCHITECTURE}), the device is {architecture}; "
+                f"use a PYNQ-Z2"
+            )
+        self.overlay = overlay
+        self.cacheable = True
+        self._lock = lock or self._claim(self.device, mmio.base_addr)
+        self._in_use[self._lock.name] = self
+        try:
+            self._mmio = mmio
+            # On the board the registers are an array in memory; elsewhere only MMIO's methods do.
+            self._words = mmio.array if isinstance(mmio.array, np.ndarray) else None
+            self._offsets = {item.offset for item in overlay.registers.registers}
+            self._slcr = pynq.MMIO(SLCR, SLCR_SIZE, device=self.device)
+            self._interrupt = interrupt
+            self._clock = self._find_clock()
+            try:
+                self.clock_hz = pynq.Clocks.fclk0_mhz * 1e6
+            except RuntimeError:  # PYNQ does not know the clocks of this device
+                self.clock_hz = float(CLOCK_HZ)
+            self._status = overlay.registers["interrupt_status"].offset
+            self._enable = overlay.registers["interrupt_enable"].offset
+            self._enabled = self._read_register(self._enable)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, bitstream: str | Path, *, device: Any = None, download: bool = True) -> PynqBoard:
+        """Load an overlay and return its board.
+
+        Parameters
+        ----------
+        bitstream : path
+            ``vision.bit``, with ``vision.hwh`` beside it.
+        device : pynq.Device or None
+            By default PYNQ's active device.
+        download : bool
+            False leaves what the board carries as it is.
+
+        Raises
+        ------
+        NoBoard, OverlayFileMissing, WrongOverlay, BoardBusy
+            Before anything is loaded, except for a WrongOverlay of the wrong version.
+        """
+        path = Path(bitstream).absolute()
+        pynq = require_pynq()
+        for file in (path, path.with_suffix(".hwh")):
+            if not file.exists():
+                raise OverlayFileMissing(file)
+        device = device or cls._active_device(pynq)
+        lock = cls._claim(device, REGISTER_BASE)
+        try:
+            overlay = pynq.Overlay(str(path), device=device, download=download)
+            description = cls._described(overlay, path)
+            entry = overlay.ip_dict[description.instance]
+            mmio = pynq.MMIO(entry["phys_addr"], entry["addr_range"], device=device)
+            return cls(
+                mmio, description, interrupt=cls.find_interrupt(device, description), lock=lock
+            )
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError) and "Root permissions" in str(error):
+                raise NoBoard("PYNQ needs root to reach the overlay; run with sudo") from None
+            raise
+
+    @staticmethod
+    def _active_device(pynq: Any) -> Any:
+        try:
+            return pynq.Device.active_device
+        except RuntimeError:
+            raise NoBoard(
+                "PYNQ finds no device; run on the board as root, name a remote one in "
+                "PYNQ_REMOTE_DEVICES, or use the simulated PYNQ-Z2"
+            ) from None
+
+    @staticmethod
+    def _described(overlay: Any, path: Path) -> OverlayDescription:
+        """Which of our overlays this is; WrongOverlay when none, or of another version."""
+        types = {name: entry.get("type") for name, entry in overlay.ip_dict.items()}
+        for description in OVERLAYS.values():
+            found = types.get(description.instance)
+            if found == description.vlnv:
+                return description
+            if found:
+                raise WrongOverlay(
+                    f"{path.name} holds {found}, this release's driver is for {description.vlnv}; "
+                    f"take driver and overlay of one release"
+                )
+        raise WrongOverlay(
+            f"{path.name} holds none of {', '.join(sorted(OVERLAYS))}, but "
+            f"{', '.join(sorted(types)) or 'nothing'}; load one of Eyas's bitstreams"
+        )
+
+    @classmethod
+    def _claim(cls, device: Any, address: int) -> BoardLock:
+        """The right to use the overlay; an older board of this process gives it up."""
+        where = getattr(device, "ip_addr", "") or ""
+        name = f"{device.tag}{where}-{address:08x}"
+        older = cls._in_use.get(name)
+        if older is not None:
+            older.close()
+        return BoardLock(name)
+
+    @staticmethod
+    def find_interrupt(device: Any, overlay: OverlayDescription) -> Any:
+        """Return PYNQ's Interrupt of the overlay; None where there is none, as on a remote board.
+
+        PYNQ itself lists only the pins behind an interrupt controller, of which one source has no
+        need: the pin is added to the device's list.
+        """
+        pynq = require_pynq()
+        if device.has_capability("REMOTE"):
+            return None
+        pin = {"controller": "", "index": 0, "raw_irq": INTERRUPT_ID}
+        name = overlay.interrupt_pin
+        device.interrupt_pins[name] = {**pin, "fullpath": name}
+        try:
+            return pynq.Interrupt(name)
+        except (ValueError, OSError, RuntimeError):
+            return None  # no such line in the device tree, no right to it, or no event loop
+
+    def _find_clock(self) -> Clock:
+        if hasattr(self.device, "clock"):
+            return self.device.clock
+        return _RemoteClock(self.device) if self.device.has_capability("REMOTE") else _WallClock()
+
+    # What every board does.
+
+    def _read_register(self, offset: int) -> int:
+        self._require_register("read", offset)
+        if self._words is not None:
+            return int(self._words[offset >> 2])
+        # PYNQ.remote of 3.1.2 gives signed numbers.
+        return int(self._mmio.read(offset)) & 0xFFFF_FFFF
+
+    def _write_register(self, offset: int, value: int) -> None:
+        self._require_register("write", offset)
+        if self._words is not None:
+            self._words[offset >> 2] = value
+        else:
+            self._mmio.write(offset, value)
+        if offset == self._enable:
+            self._enabled = value
+
+    def _require_register(self, action: str, offset: int) -> None:
+        # On the board an access that the overlay refuses ends the process: none is made.
+        if offset not in self._offsets:
+            raise RegisterError(action, offset, "nothing, for it has none there")
+
+    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> PynqMemory:
+        try:
+            buffer = PynqMemory(
+                require_pynq().allocate(shape, dtype, target=self.device, cacheable=self.cacheable)
+            )
+        except (RuntimeError, MemoryError) as error:
+            raise OutOfMemory(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize) from error
+        buffer.array[...] = 0
+        buffer.flush()
+        return buffer
+
+    def _wait_interrupt(self, timeout_s: float, waiting_for: str) -> None:
+        if self._line_is_high():
+            return
+        end = self._clock.now() + timeout_s
+        while True:
+            self._pause()
+            late = self._clock.now() >= end  # before the look, so that there is one after the end
+            if self._line_is_high():
+                return
+            if late:
+                raise BoardTimeout(waiting_for, timeout_s)
+
+    def _line_is_high(self) -> bool:
+        return bool(self._read_register(self._status) & self._enabled)
+
+    def _pause(self) -> None:
+        """Wait for the interrupt, for a while."""
+        loop = _idle_loop() if self._interrupt is not None else None
+        if loop is None:
+            self._clock.sleep(POLL_S)
+            return
+        try:
+            loop.run_until_complete(asyncio.wait_for(self._interrupt.wait(), INTERRUPT_SLICE_S))
+        except asyncio.TimeoutError:
+            pass
+        except RuntimeError:
+            self._interrupt = None  # another overlay was loaded meanwhile: go on by looking
+
+    def _reset(self) -> None:
+        """FCLK_RESET0 of the processing system, held for a moment.
+
+        An overlay that owes a memory port data when it is reset can leave that port stuck until the
+        board restarts: jobs under way are ended first, where the overlay can.
+        """
+        registers = self.overlay.registers
+        if "abort" in registers["control"].by_name:
+            self._write_register(registers["control"].offset, registers["control"].pack(abort=1))
+            end = self._clock.now() + ABORT_S
+            status = registers["status"]
+            while self._clock.now() < end:
+                if status.unpack(self._read_register(status.offset))["idle"]:
+                    break
+                self._clock.sleep(POLL_S)
+        self._slcr.write(SLCR_UNLOCK, SLCR_KEY)
+        held = int(self._slcr.read(FPGA_RST_CTRL))
+        for value in (held | FCLK0_RESET, held & ~FCLK0_RESET):
+            self._slcr.write(FPGA_RST_CTRL, value)
+            self._slcr.read(FPGA_RST_CTRL)  # the write has arrived when this is answered
+        self._enabled = 0
+
+    def _close(self) -> None:
+        self._lock.release()
+
+
+def _idle_loop() -> asyncio.AbstractEventLoop | None:
+    """This thread's event loop, to which PYNQ's interrupts report; None while it runs (Jupyter)."""
+    with suppress(RuntimeError):
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+        if not (loop.is_running() or loop.is_closed()):
+            return loop
+    return None
