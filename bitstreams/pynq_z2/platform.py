@@ -1,3 +1,5 @@
+# mypy: disallow_untyped_defs=False, disallow_subclassing_any=False, disallow_untyped_calls=False
+# Amaranth has no types.
 """The PYNQ-Z2 as an Amaranth platform."""
 
 from typing import ClassVar

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 import eyas
+from eyas.cli.bitstream import bitstream
 from eyas.cli.compile import compile_model
 from eyas.cli.demo import demo
 from eyas.cli.fetch import fetch
@@ -74,4 +75,5 @@ app.command()(fetch)
 app.command()(run)
 app.command()(verilog)
 app.command()(report)
+app.command()(bitstream)
 app.add_typer(thc)

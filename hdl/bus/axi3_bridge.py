@@ -84,8 +84,7 @@ class Axi3LiteBridge(wiring.Component):
 
     Nothing is combinational from the bus to the bus.
 
-    Throughput: at best a beat written every 3 cycles, a beat read every 4, plus the time of the
-    registers.
+    Throughput: a beat every 4 cycles where the registers answer at once.
 
     Parameters
     ----------

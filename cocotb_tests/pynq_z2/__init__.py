@@ -1,0 +1,1 @@
+"""Benches of the overlays as the board sees them."""
