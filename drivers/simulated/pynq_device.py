@@ -3,11 +3,10 @@
 What PYNQ code does on the board it does here, in one process on any machine: ``Overlay``,
 ``register_map``, ``MMIO``, ``allocate``, ``Interrupt``, ``Clocks``, and our drivers::
 
-    device = SimulatedPynqZ2()
-    Device.active_device = device
+    Device.active_device = SimulatedPynqZ2()
     engine = Overlay(str(write_stand_in("vision", folder))).vision_0
 
-Needs PYNQ (3.1.2 or 4.0.0), which needs numpy 1.
+:mod:`drivers.simulated.pynq_run` does so for a whole script. Needs PYNQ (3.1.2 or 4.0.0), which needs numpy 1.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from drivers.simulated.board import SimulatedBoard, SimulatedBuffer
 from drivers.simulated.slcr import SLCR, SLCR_SIZE, SystemRegisters
 from drivers.simulated.thc import thc_board
 from drivers.simulated.vision import vision_board
+from eyas.interfaces.configs import SMALL_VISION
 from eyas.interfaces.overlays import OVERLAYS, REGISTER_BASE
 
 try:
@@ -47,7 +47,7 @@ try:
 except ImportError:
     from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
 
-__all__ = ["BOARDS", "BoardFactory", "SimulatedPynqZ2"]
+__all__ = ["BOARDS", "SMALL_BOARDS", "BoardFactory", "SimulatedPynqZ2"]
 
 BoardFactory = Callable[[], SimulatedBoard]
 
@@ -57,6 +57,11 @@ BOARDS: Mapping[str, BoardFactory] = {
     "thc": partial(thc_board, caches=True),
 }
 """What makes the board of each overlay."""
+SMALL_BOARDS: Mapping[str, BoardFactory] = {
+    **BOARDS,
+    "vision": partial(vision_board, SMALL_VISION, caches=True),
+}
+"""The same with the smallest vision array, which builds in seconds."""
 
 STEP = 1 << 14
 """Cycles between two looks at other tasks of the event loop, while an interrupt is waited for."""
@@ -181,17 +186,12 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]
             raise RuntimeError(f"BO allocation failed: {error}") from error
         assert isinstance(memory, SimulatedBuffer)
         array = memory.array if cacheable else memory._memory  # the latter is what RTL sees
-        buffer = PynqBuffer(
+        buffer = _SimulatedMemory(
             array.shape, array.dtype, buffer=array, device=self, device_address=memory.address,
             bo=memory, coherent=not cacheable,
         )  # fmt: skip
-        # How PYNQ gives memory back that it did not map itself.
-        buffer.memory, buffer.pointer, buffer.return_to = self, memory, self
+        buffer.memory = self  # PYNQ's mark of what owns its memory; a view has none
         return buffer
-
-    def return_pointer(self, memory: SimulatedBuffer) -> None:
-        """Take a buffer back."""
-        memory.close()
 
     def flush(self, bo: SimulatedBuffer, offset: int, ptr: int, size: int) -> None:
         """Write the processor's cache back: the whole buffer, as the board's driver does."""
@@ -234,6 +234,16 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]
     def _set_clock(self, hertz: float) -> None:
         if self._loaded is not None:
             self.board.clock_hz = hertz
+
+
+class _SimulatedMemory(PynqBuffer):  # type: ignore[misc]
+    """A buffer that is not unmapped, but given back to the simulated DRAM."""
+
+    def freebuffer(self) -> None:
+        """Free the memory, where this is no view. Harmless twice."""
+        if hasattr(self, "memory") and not self.freed:
+            self.freed = True
+            self.bo.close()
 
 
 class _SimulatedClock:

@@ -1,0 +1,93 @@
+"""What the models expect of both overlays, written where no PyTorch is: for the PYNQ environments.
+
+``python -m tests.pynq.expected FOLDER`` writes ``network.eyas``, ``expected.npz`` and, so that those
+environments find them made, has the simulations built.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from drivers.simulated.thc import thc_board
+from drivers.simulated.vision import vision_board
+from eyas.compiler import compile_graph
+from eyas.interfaces.configs import SMALL_VISION
+from eyas.interfaces.thc import LookupTable, pack
+from models.thc import fixed_point
+from models.thc.aggregate import aggregate
+from models.vision import reference
+from models.vision.graph import Conv2D, FullyConnected, Graph, MaxPool2D, Tensor
+
+SEED = 612
+TABLE = LookupTable([0, 3, 5, 7, 9, 11, 13, 14, 16, 17, 19, 21, 23, 25, 27, 30])
+COUNT = 3001
+WORKERS = 5
+BLOCKS = 3
+
+
+def network(rng: np.random.Generator) -> Graph:
+    """A convolution, a pool and a fully connected layer on 8 × 9 × 3 pictures."""
+    tensors = (
+        Tensor("in", (8, 9, 3), 0.02, -5),
+        Tensor("a", (8, 9, 6), 0.05, 3),
+        Tensor("b", (4, 4, 6), 0.05, 3),
+        Tensor("c", (1, 1, 7), 0.1, 0),
+    )
+    nodes = (
+        Conv2D(
+            name="conv", input="in", output="a", weights=rng.integers(-128, 128, (6, 3, 3, 3)),
+            bias=rng.integers(-500, 500, 6), weight_scales=np.full(6, 0.004),
+            padding=(1, 1, 1, 1),
+        ),
+        MaxPool2D(name="pool", input="a", output="b", window=(2, 2), stride=(2, 2)),
+        FullyConnected(
+            name="full", input="b", output="c", weights=rng.integers(-128, 128, (7, 96)),
+            bias=rng.integers(-500, 500, 7), weight_scales=np.full(7, 0.002),
+        ),
+    )  # fmt: skip
+    return Graph(
+        name="pynq", tensors={item.name: item for item in tensors}, nodes=nodes, input="in",
+        output="c",
+    )  # fmt: skip
+
+
+def write(folder: Path) -> None:
+    """Write the network and every expected value to ``folder``."""
+    print(f"seed {SEED}")
+    rng = np.random.default_rng(SEED)
+    graph = network(rng)
+    compile_graph(graph, SMALL_VISION).save(folder / "network.eyas")
+    pictures = rng.integers(-128, 128, (9, 8, 9, 3)).astype(np.int8)
+    packed = pack(rng.integers(0, 16, (WORKERS, COUNT)), 4)
+    sums = aggregate(torch.from_numpy(packed), TABLE, COUNT, 8).numpy()
+    words = np.clip(rng.normal(0, 5000, (BLOCKS, 1024)), -32767, 32767).astype(np.int16)
+    factors = rng.integers(0, 1 << 14, BLOCKS)
+    indices = fixed_point.encode(
+        torch.from_numpy(words), torch.from_numpy(factors), TABLE, seed=1, step=2, worker=3
+    )
+    np.savez(
+        folder / "expected.npz",
+        pictures=pictures,
+        outputs=reference.run(graph, pictures),
+        table=np.array(TABLE.entries),
+        packed=packed,
+        sums=sums,
+        words=words,
+        factors=factors,
+        indices=pack(indices.numpy(), 4),
+    )
+
+
+def build() -> None:
+    """Have the simulations in the cache."""
+    vision_board(SMALL_VISION).close()
+    thc_board().close()
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
+    build()
