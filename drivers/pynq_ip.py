@@ -7,6 +7,7 @@ from typing import Any
 
 from drivers.overlay import OverlayDriver
 from drivers.pynq_board import PynqBoard, require_pynq
+from drivers.switch import Switch
 from drivers.thc import ThcAggregator, ThcEncoder
 from drivers.vision import VisionEngine
 from eyas.interfaces.overlays import OVERLAYS
@@ -32,7 +33,11 @@ class ThcOverlay(ThcAggregator):
         super()._close()
 
 
-DRIVERS: dict[str, type[OverlayDriver]] = {"vision": VisionEngine, "thc": ThcOverlay}
+DRIVERS: dict[str, type[OverlayDriver]] = {
+    "vision": VisionEngine,
+    "thc": ThcOverlay,
+    "switch": Switch,
+}
 """The driver of each overlay of :data:`eyas.interfaces.overlays.OVERLAYS`."""
 
 

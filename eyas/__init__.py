@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from drivers.switch import Switch
     from drivers.vision import VisionEngine
     from eyas.compiler import compile_graph as compile  # noqa: A004
     from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION, VisionConfig
@@ -22,6 +23,7 @@ __all__ = [
     "DEFAULT_VISION",
     "SMALL_VISION",
     "Program",
+    "Switch",
     "VisionConfig",
     "VisionEngine",
     "__version__",
@@ -32,6 +34,7 @@ _HOMES = {
     "DEFAULT_VISION": ("eyas.interfaces.configs", "DEFAULT_VISION"),
     "SMALL_VISION": ("eyas.interfaces.configs", "SMALL_VISION"),
     "Program": ("eyas.interfaces.program_file", "Program"),
+    "Switch": ("drivers.switch", "Switch"),
     "VisionConfig": ("eyas.interfaces.configs", "VisionConfig"),
     "VisionEngine": ("drivers.vision", "VisionEngine"),
     "compile": ("eyas.compiler", "compile_graph"),
