@@ -6,7 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from typing import Protocol
 
@@ -18,6 +18,10 @@ from models.esa.terms import JobEnded, JobTerms
 from models.esa.worker import Delivery, Worker
 
 __all__ = ["Contribution", "Job", "Stuck", "Switch", "System", "upstream"]
+
+
+_parse = lru_cache(maxsize=256)(Packet.from_bytes)
+"""Copies of a packet are parsed once."""
 
 
 class Switch(Protocol):
@@ -213,7 +217,7 @@ class System:
             self._attend(job, who, [])
 
     def _send(self, hop: Hop, data: bytes, arrive: Callable[[], None]) -> None:
-        packet = Packet.from_bytes(data)
+        packet = _parse(data)
         self.sent[packet.job, hop, packet.kind] += 1
         if self._tap is not None:
             self._tap(self.now, hop, packet)
@@ -239,7 +243,7 @@ class System:
     def _leave_switch(self, packets: Sequence[bytes]) -> None:
         """Copy what leaves the switch to those whom it is for."""
         for data in packets:
-            packet = Packet.from_bytes(data)
+            packet = _parse(data)
             if upstream(packet):
                 self._send(Hop.TO_SERVER, data, partial(self._to_server, packet.job, data))
             receivers = packet.destinations if packet.kind is PacketKind.RESULT else 0

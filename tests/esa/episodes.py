@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from hypothesis import strategies as st
@@ -82,7 +83,7 @@ def episodes(draw: st.DrawFn, policies: tuple[Policy, ...] = tuple(Policy)) -> E
         shapes.append(
             JobShape(
                 workers,
-                packets=draw(st.integers(1, 7)),
+                packets=draw(st.integers(1, 14 if policy is Policy.SWITCHML else 7)),
                 needed=draw(st.integers(1, workers)) if quorum else workers,
                 window=draw(st.integers(1, 2 if policy is Policy.SWITCHML else 4)),
                 first=draw(st.sampled_from((0, 1, (1 << 32) - 2, (1 << 31) - 1, (1 << 32) - 9))),
@@ -133,6 +134,7 @@ class LoneResult(LossyNetwork):
         return []
 
 
+@lru_cache(maxsize=4096)
 def values_of(seed: int, terms: JobTerms, worker: int, number: int) -> np.ndarray:
     """What a worker adds to a key, as integers."""
     place = f"{seed} {terms.job} {terms.epoch} {worker} {number}"
@@ -146,6 +148,7 @@ def values_of(seed: int, terms: JobTerms, worker: int, number: int) -> np.ndarra
     return np.array([terms.entry.table[rng.randrange(16)] for _ in range(coordinates)])
 
 
+@lru_cache(maxsize=4096)
 def sums_of(seed: int, terms: JobTerms, bitmap: int, number: int) -> np.ndarray:
     """What the workers of a bitmap sum up to, each once."""
     members = [w for w in range(terms.entry.workers) if bitmap >> w & 1]
@@ -156,13 +159,13 @@ def sums_of(seed: int, terms: JobTerms, bitmap: int, number: int) -> np.ndarray:
 def terms_of(episode: Episode, job: int, epoch: int) -> JobTerms:
     """The terms of an episode's job in an epoch."""
     shape = episode.jobs[job]
-    table = sorted(random.Random(f"{episode.seed} {job} {epoch}").choices(range(256), k=16))
+    entries = random.Random(f"{episode.seed} {job} {epoch}").choices(range(256), k=16)
     entry = JobEntry(
         epoch=epoch,
         workers=shape.workers,
         needed=shape.needed,
         lanes=shape.lanes,
-        table=table,
+        table=tuple(sorted(entries)),
         base=job * OWN_SLOTS,
         size=OWN_SLOTS,
     )
@@ -304,7 +307,7 @@ def random_episode(seed: int, policies: tuple[Policy, ...] = tuple(Policy)) -> E
         shapes.append(
             JobShape(
                 workers,
-                packets=rng.randint(1, 8),
+                packets=rng.randint(1, 14 if policy is Policy.SWITCHML else 7),
                 needed=rng.randint(1, workers) if quorum else workers,
                 window=rng.randint(1, 2 if policy is Policy.SWITCHML else 4),
                 first=rng.choice((0, 1, (1 << 32) - 2, (1 << 31) - 1, (1 << 32) - 9)),
