@@ -14,6 +14,7 @@ import typer
 
 import eyas
 from eyas.cli.bitstream import bitstream
+from eyas.cli.board import board
 from eyas.cli.compile import compile_model
 from eyas.cli.demo import demo
 from eyas.cli.fetch import fetch
@@ -77,3 +78,4 @@ app.command()(verilog)
 app.command()(report)
 app.command()(bitstream)
 app.add_typer(thc)
+app.add_typer(board)

@@ -1,0 +1,243 @@
+"""``eyas board``: which boards there are, what is on one, and whether it is in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyas.cli.errors import ANSWER_IS_NO, CommandError
+from eyas.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from drivers.board import Board
+    from eyas.interfaces.fields import RegisterBlock
+
+__all__ = ["board"]
+
+board = typer.Typer(
+    name="board",
+    no_args_is_help=True,
+    help="PYNQ-Z2 boards, real and simulated: what is reachable, what it carries, a self-test.",
+)
+
+OverlaysArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[vision|thc]...", help="Which overlays (all).")
+]
+SimulatedOption = Annotated[
+    bool, typer.Option("--simulated", help="The Verilated overlay in this process.")
+]
+RemoteOption = Annotated[
+    str | None,
+    typer.Option("--remote", metavar="ADDRESS", help="A board that serves PYNQ.remote there."),
+]
+BitstreamsOption = Annotated[
+    Path,
+    typer.Option(
+        "--bitstreams",
+        metavar="DIR",
+        file_okay=False,
+        help="Where *vision.bit* and *vision.hwh*, and so on, are.",
+    ),
+]
+
+
+@board.command("list")
+def list_boards(remote: RemoteOption = None, json: JsonOption = False) -> None:
+    """Say which boards can be reached, and why others cannot. Nothing is loaded or built."""
+    from rich.markup import escape
+
+    from drivers.selftest import STEPS
+    from eyas.cli.console import print_json, say
+
+    reachable, detail = _through_pynq(remote)
+    found = [{"board": remote or "PYNQ", "reachable": reachable, "detail": detail}]
+    reachable, detail = _simulator()
+    found += [
+        {"board": f"simulated {overlay}", "reachable": reachable, "detail": detail}
+        for overlay in STEPS
+    ]
+    if json:
+        print_json({"boards": found})
+        return
+    for item in found:
+        state = "reachable" if item["reachable"] else "not reachable"
+        say(f"{item['board']:18}{state:15}{escape(str(item['detail']))}")
+
+
+@board.command()
+def info(
+    overlays: OverlaysArgument = None,
+    simulated: SimulatedOption = False,
+    remote: RemoteOption = None,
+    bitstreams: BitstreamsOption = Path(),
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Load nothing: read the overlay that the board carries already, and its counters "
+            "as they stand. Reading a board that carries none can hang it.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show an overlay's identity, version, shape and counters."""
+    from eyas.cli.console import print_json, say
+    from eyas.interfaces.overlays import OVERLAYS
+
+    found = {}
+    for overlay in _chosen(overlays):
+        with _opened(overlay, simulated, remote, bitstreams, download=not keep) as opened:
+            found[overlay] = _contents(opened, OVERLAYS[overlay].registers)
+    if json:
+        print_json(found)
+        return
+    for overlay, content in found.items():
+        say(f"{overlay} overlay, version {content['version']}, {content['clock_hz'] / 1e6:g} MHz")
+        for group in ("shape", "status", "error", "counters"):
+            for name, value in content[group].items():
+                say(f"  {group:10}{name:26}{value:>12,}")
+
+
+@board.command()
+def selftest(
+    overlays: OverlaysArgument = None,
+    simulated: SimulatedOption = False,
+    remote: RemoteOption = None,
+    bitstreams: BitstreamsOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Try identity, memory, interrupt, and a network or an aggregation with known answers.
+
+    The same as **python -m drivers.selftest**, which needs no command line's extra.
+    """
+    from rich.markup import escape
+
+    from drivers.selftest import selftest as steps_of
+    from eyas.cli.console import print_json, say
+
+    found = []
+    for overlay in _chosen(overlays):
+        with _opened(overlay, simulated, remote, bitstreams) as opened:
+            for step in steps_of(overlay, opened):
+                found.append(step)
+                if not json:
+                    say(escape(str(step)))
+    ok = all(step.ok for step in found)
+    if json:
+        print_json({"ok": ok, "steps": [vars(step) for step in found]})
+    if not ok:
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+def _chosen(overlays: list[str] | None) -> list[str]:
+    from drivers.selftest import STEPS
+
+    for name in overlays or ():
+        if name not in STEPS:
+            raise CommandError(f"there is no overlay {name!r}; there are {', '.join(STEPS)}")
+    return overlays or list(STEPS)
+
+
+@contextmanager
+def _opened(
+    overlay: str, simulated: bool, remote: str | None, bitstreams: Path, *, download: bool = True
+) -> Iterator[Board]:
+    """The board, closed behind the ``with``."""
+    from drivers.boards import open_board
+    from drivers.simulated.toolchain import require_tools
+    from eyas.cli.console import notes
+
+    if simulated and remote is not None:
+        raise CommandError("--simulated and --remote name two boards; give one of them")
+    if simulated:
+        require_tools("verilator", "compiler", "perl")
+    with notes.status(f"Opening the {overlay} board"):
+        opened = open_board(
+            overlay,
+            simulated=simulated,
+            remote=remote,
+            bitstreams=bitstreams,
+            download=download,
+        )
+    with opened:
+        yield opened
+
+
+def _contents(opened: Board, registers: RegisterBlock) -> dict[str, Any]:
+    """What the overlay's registers say of it; only looks."""
+    from drivers.overlay import OverlayDriver
+    from eyas.interfaces.fields import Access
+
+    version = {field.name: field.reset for field in registers["version"].fields}
+    (identity,) = registers["identity"].fields
+    OverlayDriver(
+        opened,
+        registers,
+        name=registers.name,
+        identity=identity.reset,
+        version_major=version["major"],
+    )
+    words = {
+        item.name: item.unpack(opened.read_register(item.offset))
+        for item in registers.registers
+        if item.access is Access.R
+    }
+    counters = {
+        name: fields["value"]
+        for name, fields in words.items()
+        if name != "identity" and list(fields) == ["value"]
+    }
+    shape = {
+        field: value
+        for name, fields in words.items()
+        if registers[name].offset < registers["control"].offset
+        and name not in ("identity", "version", *counters)
+        for field, value in fields.items()
+    }
+    return {
+        "identity": f"{words['identity']['value']:#010x}",
+        "version": f"{words['version']['major']}.{words['version']['minor']}",
+        "clock_hz": opened.clock_hz,
+        "shape": shape,
+        "status": words["status"],
+        "error": words["error"],
+        "counters": counters,
+    }
+
+
+def _through_pynq(remote: str | None) -> tuple[bool, str]:
+    """Whether PYNQ finds a device, and which or why not."""
+    import os
+
+    from drivers.errors import NoBoard
+    from drivers.pynq_board import require_pynq
+
+    if remote is not None:
+        os.environ["PYNQ_REMOTE_DEVICES"] = remote
+    try:
+        device = require_pynq().Device.active_device
+    except NoBoard as error:
+        return False, str(error)
+    except RuntimeError:
+        return False, "PYNQ finds no device; run on the board as root, or name one with --remote"
+    return True, f"{device.name} ({getattr(device, 'arch', 'unknown architecture')})"
+
+
+def _simulator() -> tuple[bool, str]:
+    """Whether the simulated boards can be built."""
+    from importlib.util import find_spec
+
+    from drivers.errors import ToolMissing
+    from drivers.simulated.toolchain import require_tools
+
+    try:
+        require_tools("verilator", "compiler", "perl")
+    except ToolMissing as error:
+        return False, str(error)
+    if find_spec("amaranth") is None:
+        return False, "Amaranth was not found; install it with: pip install 'eyas[sim]'"
+    return True, "the Verilated overlay, in this process"
