@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
+from eyas.interfaces.switch_config import DEFAULT_SWITCH, LARGE_SWITCH
 from eyas.interfaces.thc_config import DEFAULT_THC
 
 __all__ = ["DESIGNS", "Design"]
@@ -53,5 +54,8 @@ DESIGNS = {
         "hdl.overlays.vision", "VisionOverlay", {"default": DEFAULT_VISION, "small": SMALL_VISION}
     ),
     "thc": Design("hdl.overlays.thc", "ThcOverlay", {"default": DEFAULT_THC}),
+    "switch": Design(
+        "hdl.overlays.switch", "SwitchOverlay", {"default": DEFAULT_SWITCH, "large": LARGE_SWITCH}
+    ),
 }
 """Every overlay with RTL, by the name it has in OVERLAYS."""

@@ -31,7 +31,7 @@ class PynqZ2Platform(XilinxPlatform):
             for number, pin in enumerate(("R14", "P14", "N16", "M14"))
         ),
     ]
-    connectors: ClassVar = []
+    connectors: ClassVar[list[object]] = []
 
     @property
     def part(self):

@@ -38,12 +38,8 @@ class WrappedOverlay(wiring.Component):
         Level, active high.
     """
 
-    gp0: In(Axi3(32, 12))
-    hp0: Out(Axi3(64, 6))
-    interrupt: Out(1)
-
     def __init__(self, overlay, base=REGISTER_BASE):
-        super().__init__()
+        super().__init__({"gp0": In(Axi3(32, 12)), "hp0": Out(Axi3(64, 6)), "interrupt": Out(1)})
         self.overlay = overlay
         self.bridge = Axi3LiteBridge(overlay.s_axi.signature.flip().address_width, base)
 

@@ -3,9 +3,21 @@
 import pytest
 
 from cocotb_tests.common.runner import build
-from cocotb_tests.pynq_z2.design import bridge_verilog
+from cocotb_tests.pynq_z2.design import bridge_verilog, wrapped_verilog
+from cocotb_tests.pynq_z2.plain import run_plain
+from cocotb_tests.pynq_z2.scenarios import SCENARIOS
 
 
 @pytest.mark.slow
 def test_bridge(tmp_path):
     build(bridge_verilog(), "bridge", tmp_path).run("cocotb_tests.pynq_z2.bench_bridge")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overlay", SCENARIOS)
+def test_wrapped_overlay(overlay, tmp_path):
+    work = SCENARIOS[overlay]()
+    plain = tmp_path / "plain.npz"
+    run_plain(work, plain)
+    simulation = build(wrapped_verilog(overlay, work.config), "board", tmp_path)
+    simulation.run("cocotb_tests.pynq_z2.bench_wrapped", SCENARIO=overlay, PLAIN=str(plain))
