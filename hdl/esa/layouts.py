@@ -13,11 +13,13 @@ __all__ = [
     "ROW_BITS",
     "RowAction",
     "egress_layout",
+    "event_layout",
     "frame_layout",
     "header_layout",
     "job_layout",
     "operation_layout",
     "packet_layout",
+    "settings_layout",
 ]
 
 ROW_BITS = 8 * ROW_BYTES
@@ -55,8 +57,8 @@ def job_layout(config: SwitchConfig) -> data.StructLayout:
     lanes : 2
         A :class:`eyas.interfaces.packet.Lanes`.
     base, mask
-        The job's own slots under SWITCHML: the first, and how many less one (a power of two less
-        one: a mask).
+        The job's own slots under SWITCHML: the first, a multiple of their number; and how many
+        less one (a power of two less one: a mask).
     """
     slot = ceil_log2(config.slots)
     return data.StructLayout(
@@ -68,6 +70,61 @@ def job_layout(config: SwitchConfig) -> data.StructLayout:
             "lanes": 2,
             "base": slot,
             "mask": slot,
+        }
+    )
+
+
+def settings_layout(config: SwitchConfig) -> data.StructLayout:
+    """What software sets while no job is enabled.
+
+    Members
+    -------
+    policy : 3
+        A :class:`eyas.interfaces.switch.Policy`.
+    decay_after : 8
+        Collisions after which a slot loses half of its priority; 0: never.
+    slots_log2 : 4
+        Slots in use by shared memory, as a power of two, at most ``config.slots``.
+    salt : 16
+        Into the hash.
+    age_limit : 8
+        Looks at an untouched slot after which the next one evicts or retires it; 0: never.
+    scan_period : 16
+        Cycles from one look at a slot to the next; 0: no looks.
+    """
+    return data.StructLayout(
+        {
+            "policy": 3,
+            "decay_after": 8,
+            "slots_log2": 4,
+            "salt": 16,
+            "age_limit": 8,
+            "scan_period": 16,
+        }
+    )
+
+
+def event_layout(config: SwitchConfig) -> data.StructLayout:
+    """What a packet, or a look at a slot, came to, for counters, benches and traces.
+
+    Members
+    -------
+    scan : 1
+        It was a look.
+    flush : 1
+        It was a flush's look.
+    slot, job
+        The slot; the packet's job, or that of the slot looked at.
+    outcome : 5
+        An :class:`eyas.interfaces.switch.Outcome`.
+    """
+    return data.StructLayout(
+        {
+            "scan": 1,
+            "flush": 1,
+            "slot": ceil_log2(config.slots),
+            "job": ceil_log2(config.jobs),
+            "outcome": 5,
         }
     )
 
