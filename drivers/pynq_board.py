@@ -19,6 +19,7 @@ from drivers.board import Board, Buffer
 from drivers.board_lock import BoardLock
 from drivers.errors import (
     BoardTimeout,
+    BufferFreed,
     NoBoard,
     OutOfMemory,
     OverlayFileMissing,
@@ -100,14 +101,19 @@ class PynqMemory(Buffer):
         self._memory = memory
 
     def flush(self) -> None:
-        self._memory.flush()
+        self._allocated().flush()
 
     def invalidate(self) -> None:
-        self._memory.invalidate()
+        self._allocated().invalidate()
 
     def _free(self) -> None:
         self._memory.freebuffer()
         self._memory = None
+
+    def _allocated(self) -> Any:
+        if self._memory is None:
+            raise BufferFreed
+        return self._memory
 
 
 class PynqBoard(Board):
