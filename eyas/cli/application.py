@@ -20,6 +20,7 @@ from eyas.cli.demo import demo
 from eyas.cli.fetch import fetch
 from eyas.cli.report import report
 from eyas.cli.run import run
+from eyas.cli.switch import switch
 from eyas.cli.thc import thc
 from eyas.cli.verilog import verilog
 
@@ -78,4 +79,5 @@ app.command()(verilog)
 app.command()(report)
 app.command()(bitstream)
 app.add_typer(thc)
+app.add_typer(switch)
 app.add_typer(board)
