@@ -8,16 +8,9 @@ from typing import Annotated
 
 import typer
 
-from eyas.cli.options import Config, ConfigOption
+from eyas.cli.options import BuildConfig, BuildConfigOption, OverlayArgument
 
-__all__ = ["BoardOverlay", "FlowName", "bitstream"]
-
-
-class BoardOverlay(str, enum.Enum):
-    """Overlays with a way to the board."""
-
-    vision = "vision"
-    thc = "thc"
+__all__ = ["FlowName", "bitstream"]
 
 
 class FlowName(str, enum.Enum):
@@ -28,7 +21,7 @@ class FlowName(str, enum.Enum):
 
 
 def bitstream(
-    overlay: Annotated[BoardOverlay, typer.Argument(help="Which overlay.", metavar="OVERLAY")],
+    overlay: OverlayArgument,
     output: Annotated[
         Path,
         typer.Option(
@@ -46,7 +39,7 @@ def bitstream(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the tool's inputs and stop there.")
     ] = False,
-    config: ConfigOption = Config.default,
+    config: BuildConfigOption = BuildConfig.default,
 ) -> None:
     """Build an overlay's bitstream for the PYNQ-Z2, or write everything the tool needs.
 

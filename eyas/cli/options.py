@@ -10,7 +10,16 @@ import typer
 
 from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION, VisionConfig
 
-__all__ = ["Config", "ConfigOption", "JsonOption", "OverlayArgument", "OverlayName", "ProgramPath"]
+__all__ = [
+    "BuildConfig",
+    "BuildConfigOption",
+    "Config",
+    "ConfigOption",
+    "JsonOption",
+    "OverlayArgument",
+    "OverlayName",
+    "ProgramPath",
+]
 
 
 class Config(str, enum.Enum):
@@ -25,10 +34,20 @@ class Config(str, enum.Enum):
         return {"default": DEFAULT_VISION, "small": SMALL_VISION}[self.value]
 
 
+class BuildConfig(str, enum.Enum):
+    """Configurations with a name, of any overlay."""
+
+    default = "default"
+    small = "small"
+    large = "large"
+
+
 class OverlayName(str, enum.Enum):
     """Overlays there are."""
 
     vision = "vision"
+    thc = "thc"
+    switch = "switch"
 
 
 ConfigOption = Annotated[
@@ -37,6 +56,14 @@ ConfigOption = Annotated[
         "--config",
         help="Shape of the array: *default* (16 × 8 × 3, the published overlay) or *small* "
         "(4 × 4 × 3, builds and simulates faster).",
+    ),
+]
+BuildConfigOption = Annotated[
+    BuildConfig,
+    typer.Option(
+        "--config",
+        help="What is built: *default*; *small*, a vision engine of 4 × 4 × 3; *large*, a switch "
+        "of 512 slots instead of 256.",
     ),
 ]
 JsonOption = Annotated[

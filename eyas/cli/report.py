@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from eyas.cli.options import Config, ConfigOption, JsonOption, OverlayArgument
+from eyas.cli.options import BuildConfig, BuildConfigOption, JsonOption, OverlayArgument
 
 __all__ = ["report"]
 
@@ -12,19 +12,23 @@ _NAMES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP48E1"}
 
 
 def report(
-    overlay: OverlayArgument, config: ConfigOption = Config.default, json: JsonOption = False
+    overlay: OverlayArgument,
+    config: BuildConfigOption = BuildConfig.default,
+    json: JsonOption = False,
 ) -> None:
     """Estimate what an overlay takes of the xc7z020, by synthesis with Yosys.
 
     Placement and routing are not done: the figures are a synthesis estimate and say nothing of a
-    clock frequency. Takes about a minute for the default array.
+    clock frequency. Takes minutes for the larger overlays.
     """
+    from bitstreams.pynq_z2.designs import DESIGNS
     from bitstreams.synthesis import XC7Z020, synthesize
     from eyas.cli.console import notes, print_json, results, say, table
-    from hdl.overlays.vision import VisionOverlay
 
-    with notes.status(f"Synthesising the {overlay.value} overlay ({config.value} array)"):
-        found = synthesize(VisionOverlay(config.vision), top=overlay.value)
+    core = DESIGNS[overlay.value].create(config.value)
+    title = f"{overlay.value} overlay, {config.value} configuration"
+    with notes.status(f"Synthesising the {title}"):
+        found = synthesize(core, top=overlay.value)
     figures = found.as_dict()
     if json:
         print_json(figures)
@@ -40,7 +44,7 @@ def report(
         ]
         results.print(
             table(
-                f"{overlay.value} overlay, {config.value} array",
+                title,
                 ("resource", "used", "xc7z020 has", "share"),
                 rows,
             )

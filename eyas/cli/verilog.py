@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from eyas.cli.options import Config, ConfigOption, OverlayArgument
+from eyas.cli.options import BuildConfig, BuildConfigOption, OverlayArgument
 
 __all__ = ["verilog"]
 
@@ -25,27 +25,32 @@ def verilog(
             help="Folder for the two files; made when it is not there.",
         ),
     ],
-    config: ConfigOption = Config.default,
+    config: BuildConfigOption = BuildConfig.default,
 ) -> None:
     """Write an overlay's Verilog, and a JSON file with its parameters and ports.
 
     The module's buses carry their standard AXI names: AXI4-Lite in, AXI4 to DRAM, interrupt out.
     """
     import eyas
+    from bitstreams.pynq_z2.designs import DESIGNS
     from eyas.cli.console import notes, say
     from eyas.cli.files import check_folder
     from eyas.interfaces.files import write_atomically
-    from hdl.overlays.vision import vision_ports, vision_verilog
+    from hdl.bus.flat import flat_ports, flat_verilog
 
     check_folder(output)
-    with notes.status(f"Writing the {overlay.value} overlay as Verilog"):
-        source = vision_verilog(config.vision)
+    name, design = overlay.value, DESIGNS[overlay.value]
+    core = design.create(config.value)
+    with notes.status(f"Writing the {name} overlay as Verilog"):
+        source = flat_verilog(core, name)
         description = {
             "generator": f"eyas {eyas.__version__}",
-            **vision_ports(config.vision),
+            "module": name,
+            "parameters": design.config(config.value).as_dict(),
+            "ports": flat_ports(core),
         }
     output.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".v", source), (".json", json.dumps(description, indent=2) + "\n")):
-        path = output / f"{overlay.value}{suffix}"
+        path = output / f"{name}{suffix}"
         write_atomically(path, text.encode())
         say(str(path))

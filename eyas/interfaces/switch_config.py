@@ -6,7 +6,14 @@ from dataclasses import asdict, dataclass
 
 from eyas.interfaces.packet import MAX_PAYLOAD_BYTES
 
-__all__ = ["DEFAULT_SWITCH", "MAX_JOBS", "ROW_BYTES", "WORD_BYTES", "SwitchConfig"]
+__all__ = [
+    "DEFAULT_SWITCH",
+    "LARGE_SWITCH",
+    "MAX_JOBS",
+    "ROW_BYTES",
+    "WORD_BYTES",
+    "SwitchConfig",
+]
 
 MAX_JOBS = 32
 """Jobs at a time: 16 counters each fill a block RAM."""
@@ -77,3 +84,5 @@ class SwitchConfig:
 
 DEFAULT_SWITCH = SwitchConfig()
 """256 slots of 1 KiB, 32 jobs."""
+LARGE_SWITCH = SwitchConfig(slots=512)
+"""As many slots as block RAM holds."""

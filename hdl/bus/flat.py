@@ -1,3 +1,5 @@
+# amaranth: UnusedElaboratable=no
+# flat_ports() looks at a design that nobody elaborates.
 """The edge of a design: AXI buses as flat ports with their standard names, and its Verilog."""
 
 from amaranth.back import verilog
@@ -7,7 +9,7 @@ from amaranth.lib.wiring import Flow, In, Out
 
 from hdl.bus.axi import Axi4, AxiLite
 
-__all__ = ["FlatTop", "flat_verilog"]
+__all__ = ["FlatTop", "flat_ports", "flat_verilog"]
 
 # Signals that the interfaces inside the design leave out: name, width, and the value they have
 # when the design drives them.  What the other side drives of them is ignored.
@@ -139,6 +141,14 @@ class FlatTop(wiring.Component):
             "__".join(map(str, path)): (directions[member.flow], len(Value.cast(value)))
             for path, member, value in self.signature.flatten(self)
         }
+
+
+def flat_ports(core):
+    """Return the ports of ``FlatTop(core)`` as JSON holds them: name, direction, width."""
+    return [
+        {"name": name, "direction": direction, "width": width}
+        for name, (direction, width) in FlatTop(core).ports.items()
+    ]
 
 
 def flat_verilog(core, name):

@@ -12,7 +12,7 @@ from amaranth.utils import ceil_log2
 from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
 from eyas.interfaces.vision_registers import VISION_REGISTERS
 from hdl.bus.axi import Axi4, AxiLite
-from hdl.bus.flat import FlatTop, flat_verilog
+from hdl.bus.flat import flat_ports, flat_verilog
 from hdl.vision.engine import Engine
 from hdl.vision.frontend import FrontEnd
 
@@ -76,12 +76,8 @@ def vision_ports(config: VisionConfig = DEFAULT_VISION) -> dict[str, Any]:
     ``module``, ``parameters`` (of the configuration), and ``ports``: for each its ``name``,
     ``direction`` (``input`` or ``output``) and ``width``.
     """
-    ports = FlatTop(VisionOverlay(config)).ports
     return {
         "module": "vision",
         "parameters": config.as_dict(),
-        "ports": [
-            {"name": name, "direction": direction, "width": width}
-            for name, (direction, width) in ports.items()
-        ],
+        "ports": flat_ports(VisionOverlay(config)),
     }

@@ -90,7 +90,7 @@ def test_a_foreign_package_that_hides_ours_is_named(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("fly",), "No such command 'fly'"),
-        (("report", "switch"), "'switch' is not"),
+        (("report", "router"), "'router' is not"),
         (("report", "vision", "--config", "huge"), "'huge' is not one of"),
         (("compile", "net.qgraph"), "Missing option '--output'"),
     ],
