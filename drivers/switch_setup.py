@@ -105,9 +105,9 @@ class SwitchSetup(OverlayDriver):
                 SwitchCode.JOB_ENABLED,
             )
         used = self.config.slots if slots is None else slots
-        if used & (used - 1) or not 2 <= used <= self.config.slots:
+        if used & (used - 1) or not 1 <= used <= self.config.slots:
             raise ValueError(
-                f"Slots in use are a power of two from 2 to {self.config.slots}, not {used}"
+                f"Slots in use are a power of two from 1 to {self.config.slots}, not {used}"
             )
         for name, value, most in (
             ("decay_after", decay_after, 255),
@@ -237,9 +237,10 @@ class SwitchSetup(OverlayDriver):
         return epoch
 
     def close_job(self, job: int) -> None:
-        """Stop ``job`` and flush it: what its slots hold comes as PARTIAL packets.
+        """Stop ``job`` and flush it, and wait until the switch is idle.
 
-        Under SWITCHML, which has no server, it is dropped.
+        What its slots held is then there to reap, as PARTIAL packets; under SWITCHML, which has no
+        server, it is dropped.
 
         Raises
         ------
@@ -251,6 +252,12 @@ class SwitchSetup(OverlayDriver):
         self._jobs.pop(job, None)
         self._command("Disabling", job, disable=1)
         self._command("Flushing", job, flush=1)
+        for _ in range(POLLS):
+            idle = self._read("status")["idle"]  # asked first: then all that has left is pulled
+            self._pull()
+            if idle:
+                return
+        raise BoardTimeout(f"the sums of job {job} to leave", 0)
 
     def _check_number(self, job: int) -> None:
         if not 0 <= job < self.config.jobs:

@@ -155,8 +155,7 @@ def test_a_flush_of_more_than_the_ring_holds():
         switch.exchange([data(seq=seq) for seq in range(12)])
         assert switch.outcomes(0)[Outcome.CLAIMED] == 12
         switch.close_job(0)
-        switch.wait()
-        partials = [Packet.from_bytes(data) for data in switch.exchange([])]
+        partials = [Packet.from_bytes(data) for data in switch.reap()]
         assert sorted(packet.seq for packet in partials) == list(range(12))
         assert not switch.jobs
 
@@ -291,7 +290,7 @@ def test_the_policy_stands_while_a_job_is_enabled(switch, board):
     ("changes", "message"),
     [
         ({"policy": 5}, "5 is not a valid Policy"),
-        ({"slots": 12}, "power of two from 2 to 16, not 12"),
+        ({"slots": 12}, "power of two from 1 to 16, not 12"),
         ({"slots": 32}, "not 32"),
         ({"slots": 0}, "not 0"),
         ({"decay_after": 256}, "decay_after is 0 to 255, not 256"),
