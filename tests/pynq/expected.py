@@ -1,7 +1,7 @@
-"""What the models expect of both overlays, written where no PyTorch is: for the PYNQ environments.
+"""What the models expect of both overlays, for the PYNQ environments, which have no PyTorch.
 
-``python -m tests.pynq.expected FOLDER`` writes ``network.eyas``, ``expected.npz`` and, so that those
-environments find them made, has the simulations built.
+``python -m tests.pynq.expected FOLDER`` writes ``network.eyas`` and ``expected.npz``, and has the
+simulations built, so that those environments find them made.
 """
 
 from __future__ import annotations

@@ -1,0 +1,168 @@
+"""Stock PYNQ in other processes, on a simulated PYNQ-Z2 behind PYNQ.remote's services.
+
+Not collected by itself, see ``in_process.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivers.simulated.pynq_remote import PORT
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ["EYAS_PYNQ_DATA"])
+PREAMBLE = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from pynq import Overlay
+from drivers.errors import EyasError
+from eyas.interfaces.program_file import Program
+files, data = map(Path, sys.argv[1:])
+engine = Overlay(str(files / "vision.bit")).vision_0
+expected = np.load(data / "expected.npz")
+"""
+
+
+def client(host: str, files: Path, *command: str, **options) -> subprocess.Popen:
+    """A process in which PYNQ knows the served board."""
+    environment = {**os.environ, "PYNQ_REMOTE_DEVICES": host}
+    return subprocess.Popen(
+        [sys.executable, *command, files, DATA], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def free_host() -> str:
+    """PYNQ's port is fixed, loopback has many addresses."""
+    for last in range(1, 255):
+        host = f"127.77.{os.getpid() % 255}.{last}"
+        with socket.socket() as probe:
+            if probe.connect_ex((host, PORT)):
+                return host
+    raise AssertionError("every loopback address is taken")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("overlays")
+
+
+@pytest.fixture(scope="module")
+def host(files) -> Iterator[str]:
+    host = free_host()
+    server = subprocess.Popen(
+        [
+            sys.executable, "-m", "drivers.simulated.pynq_remote", "--small", "--host", host,
+            "--files", files,
+        ],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    try:
+        line = server.stdout.readline()
+        assert f"listens on {host}:{PORT}" in line, "the server does not start"
+        yield host
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_the_script_runs_as_it_is(host, files):
+    with client(host, files, "tests/pynq/use_overlays.py") as process:
+        output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "vision: 63 values equal" in output
+    assert "thc: 3001 sums and 1536 bytes of indices equal" in output
+
+
+def test_two_processes_at_once(host, files):
+    """The second is refused by name; when the first has ended the board is free again."""
+    use = (
+        PREAMBLE
+        + """
+engine.load(Program.load(data / "network.eyas"))
+equal = (engine.infer(expected["pictures"]).outputs == expected["outputs"]).all()
+print("ready", equal, flush=True)
+sys.stdin.read()
+"""
+    )
+    refused = (
+        PREAMBLE.split("engine =")[0]
+        + """
+try:
+    Overlay(str(files / "vision.bit")).vision_0
+except EyasError as error:
+    print(type(error).__name__, error)
+"""
+    )
+    with client(host, files, "-c", use, stdin=subprocess.PIPE) as first:
+        assert first.stdout.readline() == "ready True\n", first.communicate(timeout=60)[1]
+        with client(host, files, "-c", refused) as second:
+            output, errors = second.communicate(timeout=120)
+        assert output.startswith(f"BoardBusy Process {first.pid} uses overlay remote0"), errors
+        first.communicate("", timeout=60)
+    with client(host, files, "-c", use, stdin=subprocess.PIPE) as third:
+        output, errors = third.communicate("", timeout=120)
+    assert output == "ready True\n", errors
+
+
+def test_faults_are_named_and_the_board_goes_on(host, files):
+    faults = (
+        PREAMBLE
+        + """
+for action in (
+    lambda: engine.board.allocate(1 << 30),
+    lambda: engine.board.wait_interrupt(0.001, "nothing"),
+    lambda: engine.board.read_register(0xFFC),
+):
+    try:
+        action()
+    except EyasError as error:
+        print(type(error).__name__)
+engine.load(Program.load(data / "network.eyas"))
+print((engine.infer(expected["pictures"]).outputs == expected["outputs"]).all())
+"""
+    )
+    with client(host, files, "-c", faults) as process:
+        output, errors = process.communicate(timeout=120)
+    assert output.split() == ["OutOfMemory", "BoardTimeout", "RegisterError", "True"], errors
+
+
+def test_the_server_says_that_its_port_is_taken(host):
+    done = subprocess.run(
+        [sys.executable, "-m", "drivers.simulated.pynq_remote", "--small", "--host", host],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"Port {PORT} of {host} cannot be had; end what listens there" in done.stderr
+
+
+def test_a_bitstream_of_something_else(host, files, tmp_path):
+    """The board answers a file that names no overlay of ours with what it has."""
+    for name in ("vision.bit", "vision.hwh"):
+        data = (
+            (files / name)
+            .read_bytes()
+            .replace(b"simulated overlay vision", b"nothing that there is ..")
+        )
+        (tmp_path / name.replace("vision", "other")).write_bytes(data)
+    script = (
+        PREAMBLE.split("engine =")[0]
+        + """
+try:
+    Overlay(str(files / "other.bit"))
+except Exception as error:
+    print(error.details())
+"""
+    )
+    with client(host, tmp_path, "-c", script) as process:
+        output, errors = process.communicate(timeout=120)
+    assert output == "The simulated PYNQ-Z2 has no overlay 'other'; it has thc, vision\n", errors
