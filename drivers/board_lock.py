@@ -30,8 +30,7 @@ class BoardLock:
         self.name = name
         safe = re.sub(r"[^A-Za-z0-9.-]", "_", name)
         self.path = Path(tempfile.gettempdir()) / f"eyas-{safe}.lock"
-        # Opened without truncating: the number in it may be another process's.
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -41,6 +40,20 @@ class BoardLock:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
+
+    def _open(self) -> int:
+        """The file, of whichever user made it; what it says is left."""
+        while True:
+            try:
+                return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                pass
+            try:  # exclusively: Linux forbids opening another's file in /tmp to create it
+                made = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                continue
+            os.fchmod(made, 0o666)  # root and other users exclude each other too
+            return made
 
     def release(self) -> None:
         """Let the next one in. Harmless twice.
