@@ -11,10 +11,10 @@ from __future__ import annotations
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from eyas.interfaces.fields import Access, Register
+from eyas.interfaces.fields import Access, Field, Register
 from eyas.interfaces.overlays import CLOCK_HZ, REGISTER_BASE, OverlayDescription
 
-__all__ = ["IO_PLL_HZ", "PROCESSING_SYSTEM", "clock_divisors", "hwh"]
+__all__ = ["IO_PLL_HZ", "PROCESSING_SYSTEM", "clock_divisors", "field_name", "hwh"]
 
 IO_PLL_HZ = 1_000_000_000
 """The PLL that feeds FCLK0, as the PYNQ-Z2's boot loader sets it up, in Hz."""
@@ -47,6 +47,11 @@ def clock_divisors(clock_hz: int) -> tuple[int, int]:
     )
 
 
+def field_name(register: Register, field: Field) -> str:
+    """Return PYNQ's name of ``field``: with the register's in front where PYNQ has it already."""
+    return f"{register.name}_{field.name}" if field.name in _TAKEN else field.name
+
+
 def _parameters(parent: Element, values: dict[str, object]) -> None:
     group = SubElement(parent, "PARAMETERS")
     for name, value in values.items():
@@ -71,9 +76,8 @@ def _register(parent: Element, register: Register) -> None:
     )
     fields = SubElement(item, "FIELDS")
     for field in register.fields:
-        name = f"{register.name}_{field.name}" if field.name in _TAKEN else field.name
         _properties(
-            SubElement(fields, "FIELD", NAME=name),
+            SubElement(fields, "FIELD", NAME=field_name(register, field)),
             description=field.doc,
             bit_offset=register.offsets[field.name],
             bit_width=field.width,
