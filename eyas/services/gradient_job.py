@@ -22,8 +22,8 @@ from models.thc.packing import pack
 
 __all__ = ["GradientJob", "PreparedJob"]
 
-TIMEOUT = 40.0
-"""RTO: four hops of one to two units each way, and as much for skew and for the server."""
+TIMEOUT = 24.0
+"""RTO: three times the longest way to the server and back, four hops of up to two units."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ class Loopback:
 
     Attributes
     ----------
+    prepared : list of PreparedJob
+        The jobs with what was delivered.
     reports : list of JobReport
         After :meth:`run`, by job.
     history : list of (time, slot, job or −1)
@@ -108,6 +110,7 @@ class Loopback:
     window: int = 4
     driver: SwitchDriver | None = None
     progress: Callable[[int, int], None] | None = None
+    prepared: list[PreparedJob] = field(default_factory=list, init=False)
     reports: list[JobReport] = field(default_factory=list, init=False)
     history: list[tuple[float, int, int]] = field(default_factory=list, init=False)
     deliveries: list[tuple[float, int]] = field(default_factory=list, init=False)
@@ -131,7 +134,7 @@ class Loopback:
         models.esa.system.Stuck
             When a job does not end, which is a fault of ours.
         """
-        prepared = [
+        self.prepared = prepared = [
             PreparedJob(number, source, self.codec, self.policy, self.window, self._own)
             for number, source in enumerate(self.jobs)
         ]

@@ -23,6 +23,13 @@ def test_the_demo_and_what_it_keeps(eyas, tmp_path: Path) -> None:
     assert found is not None, words
     assert found.group(1) == "8,192"
     assert "all 16,384 sums equal the PyTorch reference, bit for bit" in words
+    found = re.search(r"priority 200 took a slot over (\d+) times and finished at (\d+), .* "
+                      r"priority 100 at (\d+)", words)  # fmt: skip
+    assert found is not None, words
+    taken, first, second = map(int, found.groups())
+    assert taken > 0
+    assert first < second
+    assert "after 4 rounds all workers hold the same bits" in words
 
     answer = eyas(
         "run", folder / "digits.eyas", "--input", folder / "digits.npz", "--limit", 20, "--check",
