@@ -147,6 +147,16 @@ class GoldenBoard(Board):
     def _close(self) -> None:
         pass
 
+    # As on a simulated board.
+
+    def inject_read_error(self, address: int, size: int, *, decode: bool = False) -> None:
+        """Answer reads from ``address`` on, the first byte of what is read, with an error."""
+        self.bad[address] = SwitchCode.BUS_DECODE if decode else SwitchCode.BUS_SLAVE
+
+    def clear_faults(self) -> None:
+        """Take injected errors back."""
+        self.bad.clear()
+
     # Registers.
 
     @staticmethod

@@ -403,13 +403,13 @@ def test_a_bus_error_is_named_and_the_switch_goes_on(switch, board, place):
         SwitchPlace.DESCRIPTORS: rings.descriptors.address + 8,
         SwitchPlace.FRAMES: rings.frames.address + MAX_FRAME_BYTES,
     }[place]
-    board.bad[bad] = SwitchCode.BUS_DECODE
+    board.inject_read_error(bad, 8, decode=True)
     switch.post([data(seq=seq) for seq in range(3)])
     with pytest.raises(
         SwitchError, match=f"{place.name.lower()}, index 1.*BUS_DECODE: there is no"
     ):
         switch.wait()
-    board.bad.clear()
+    board.clear_faults()
     assert [Packet.from_bytes(p).seq for p in switch.reap()] == [0, 2]
     assert switch.counters()["packets_lost"] == 1
 
