@@ -75,7 +75,7 @@ class Bench:
                 continue
             item = self.layout.from_bits(self.sink.items.popleft())
             assert self.expected, "a packet came that nobody expected"
-            frame, packet = self.expected.pop(0)
+            frame, packet = self.expected[0]
             header = item.header.as_bits().to_bytes(HEADER_BYTES, "little")
             assert header == frame[:HEADER_BYTES], f"{header.hex()} came, not {packet}"
             count = -(-len(packet.payload) // WORD_BYTES)
@@ -92,6 +92,7 @@ class Bench:
             self.port("release_beats").value = count
             await FallingEdge(clock)
             self.port("release").value = 0
+            self.expected.pop(0)
 
 
 async def begin(dut, name: str, gaps: float = 0.0, stalls: float = 0.0) -> Bench:

@@ -50,6 +50,8 @@ class BurstReader(wiring.Component):
         What to read: a multiple of 8, and how many beats from there, at least 1.
     o : Out(stream of {data: 64, last: 1})
         Beats; ``last`` marks the last one of a request.
+    code : Out(2)
+        With ``o``, for who acts on a beat's error before the request's end: 0, or SLVERR or DECERR.
     response : Out(stream of {code: 2})
         One for each request, after its last beat was taken: the worst response of its beats.
     bus_ar, bus_r
@@ -66,6 +68,7 @@ class BurstReader(wiring.Component):
             {
                 "request": In(stream.Signature(request_layout(address_width, length_width))),
                 "o": Out(stream.Signature(beat_layout)),
+                "code": Out(2),
                 "response": Out(stream.Signature(answer_layout)),
                 "bus_ar": bus["ar"],
                 "bus_r": bus["r"],
@@ -106,6 +109,7 @@ class BurstReader(wiring.Component):
         burst_ends = beats.o.payload.last
         m.d.comb += [
             self.o.payload.data.eq(beats.o.payload.data),
+            self.code.eq(worse(0, beats.o.payload.resp)),
             self.o.payload.last.eq(burst_ends & queue.o.payload),
             self.o.valid.eq(beats.o.valid & queue.o.valid & ~(self.o.payload.last & answer_full)),
             beats.o.ready.eq(self.o.ready & queue.o.valid & ~(self.o.payload.last & answer_full)),

@@ -16,13 +16,13 @@ from eyas.interfaces.thc_registers import (
 from hdl.bus.axi import Axi4, AxiLite
 from hdl.bus.burst_reader import BurstReader
 from hdl.bus.burst_writer import BurstWriter
+from hdl.bus.counters import Counters
 from hdl.bus.flat import flat_verilog
 from hdl.bus.register_file import RegisterFile
 from hdl.thc.aggregate_job import AggregateJob
 from hdl.thc.encode_job import EncodeJob
 from hdl.thc.job_control import JobControl
 from hdl.thc.job_table import JobTable
-from hdl.vision.counters import Counters
 
 __all__ = ["ThcOverlay", "thc_verilog"]
 

@@ -8,12 +8,12 @@ from amaranth.utils import ceil_log2
 from eyas.interfaces.thc_config import ThcConfig
 from hdl.bus.axi import BYTES_PER_BEAT
 from hdl.bus.burst_reader import worse
+from hdl.bus.memory_ports import ReadPort, WritePort, bus_error
 from hdl.bus.stream import StreamFifo
 from hdl.thc.packet_adder import PacketAdder
 from hdl.thc.packets import Emit
 from hdl.thc.row_words import WORD_BITS, RowWords
 from hdl.thc.table_lookup import TableWritePort
-from hdl.vision.jobs import ReadPort, WritePort, bus_error
 
 __all__ = ["AggregateJob", "aggregation_layout"]
 

@@ -8,9 +8,9 @@ from eyas.interfaces.thc import MULTIPLIER_BITS
 from eyas.interfaces.thc_config import TABLE_ENTRY_BITS, ThcConfig
 from eyas.interfaces.thc_registers import ENCODE_WORDS
 from hdl.bus.burst_reader import worse
+from hdl.bus.memory_ports import ReadPort, WritePort, bus_error
 from hdl.thc.encoder import NUMBER_BITS, Encoder, draw_layout
 from hdl.thc.quantizer import WHOLE_BITS
-from hdl.vision.jobs import ReadPort, WritePort, bus_error
 
 __all__ = ["EncodeJob", "encoding_layout"]
 

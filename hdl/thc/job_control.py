@@ -18,9 +18,9 @@ from eyas.interfaces.thc_registers import (
 )
 from hdl.bus.axi import BYTES_PER_BEAT
 from hdl.bus.layout import record_layout
+from hdl.bus.memory_ports import ReadPort, WritePort, bus_error
 from hdl.thc.job_table import limits_layout
 from hdl.thc.table_check import TableCheck
-from hdl.vision.jobs import ReadPort, WritePort, bus_error
 
 __all__ = ["JobControl", "report_layout"]
 

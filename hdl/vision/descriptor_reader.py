@@ -13,7 +13,8 @@ from eyas.interfaces.vision_program import (
     JobKind,
 )
 from hdl.bus.layout import record_layout
-from hdl.vision.jobs import RECORD_BEATS, ReadPort, bus_error, plane_capacity
+from hdl.bus.memory_ports import ReadPort, bus_error
+from hdl.vision.jobs import RECORD_BEATS, plane_capacity
 
 __all__ = ["DescriptorReader", "described_layout"]
 

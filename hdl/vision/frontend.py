@@ -15,8 +15,8 @@ from eyas.interfaces.vision_registers import (
 from hdl.bus.axi import Axi4, AxiLite
 from hdl.bus.burst_reader import BurstReader
 from hdl.bus.burst_writer import BurstWriter
+from hdl.bus.counters import Counters
 from hdl.bus.register_file import RegisterFile
-from hdl.vision.counters import Counters
 from hdl.vision.error_log import ErrorLog
 from hdl.vision.interfaces import EnginePort
 from hdl.vision.job_fetch import JobFetch

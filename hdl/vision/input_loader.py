@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_program import ErrorCode
+from hdl.bus.memory_ports import ReadPort, bus_error
 from hdl.vision.interfaces import activation_write_layout
-from hdl.vision.jobs import ReadPort, bus_error, input_map_layout, patch_layout
+from hdl.vision.jobs import input_map_layout, patch_layout
 from hdl.vision.patches import Patches
 from hdl.vision.picture_words import PictureWords
 

@@ -7,6 +7,7 @@ from amaranth.utils import ceil_log2
 
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_program import ErrorCode, JobKind, Place
+from hdl.bus.memory_ports import ReadPort
 from hdl.vision.descriptor_reader import DescriptorReader
 from hdl.vision.input_loader import InputLoader
 from hdl.vision.interfaces import (
@@ -15,7 +16,7 @@ from hdl.vision.interfaces import (
     WeightWritePort,
     activation_write_layout,
 )
-from hdl.vision.jobs import ReadPort, fault_layout, job_layout
+from hdl.vision.jobs import fault_layout, job_layout
 from hdl.vision.program_header import load_layout
 from hdl.vision.program_loader import ProgramLoader
 from hdl.vision.slot_table import SlotTable

@@ -7,8 +7,9 @@ from amaranth.utils import ceil_log2
 
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_program import RESULT_MAGIC, ErrorCode, Place
+from hdl.bus.memory_ports import WritePort
 from hdl.vision.interfaces import ActivationReadPort, finish_layout, start_layout
-from hdl.vision.jobs import WritePort, job_layout, report_layout
+from hdl.vision.jobs import job_layout, report_layout
 from hdl.vision.output_store import OutputStore
 from hdl.vision.result_writer import ResultWriter
 

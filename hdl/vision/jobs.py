@@ -1,24 +1,16 @@
 """What the stages of the front end pass to each other."""
 
-from amaranth.hdl import Mux, Shape
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Shape
+from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_program import HEADER, ErrorCode
-from hdl.bus.axi import Response
-from hdl.bus.burst_reader import answer_layout, beat_layout
-from hdl.bus.burst_splitter import request_layout
-from hdl.bus.burst_writer import write_beat_layout
+from eyas.interfaces.vision_program import HEADER
 from hdl.vision.interfaces import start_layout
 from hdl.vision.linear import address_bits, bank_bits
 
 __all__ = [
     "RECORD_BEATS",
-    "ReadPort",
-    "WritePort",
-    "bus_error",
     "fault_layout",
     "input_map_layout",
     "job_layout",
@@ -31,50 +23,6 @@ __all__ = [
 
 RECORD_BEATS = 8
 """Beats of a descriptor and of a result record."""
-
-_BUS_REQUEST = request_layout(32, 24)
-
-
-class ReadPort(wiring.Signature):
-    """What a stage uses of :class:`hdl.bus.burst_reader.BurstReader`, seen from the stage.
-
-    For each item of ``request`` come its ``beats``, then one ``response``.
-    """
-
-    def __init__(self):
-        super().__init__(
-            {
-                "request": Out(stream.Signature(_BUS_REQUEST)),
-                "beats": In(stream.Signature(beat_layout)),
-                "response": In(stream.Signature(answer_layout)),
-            }
-        )
-
-
-class WritePort(wiring.Signature):
-    """What a stage uses of :class:`hdl.bus.burst_writer.BurstWriter`, seen from the stage.
-
-    Each item of ``request`` takes its ``beats`` and is answered by one ``response``.
-    """
-
-    def __init__(self):
-        super().__init__(
-            {
-                "request": Out(stream.Signature(_BUS_REQUEST)),
-                "beats": Out(stream.Signature(write_beat_layout)),
-                "response": In(stream.Signature(answer_layout)),
-            }
-        )
-
-
-def bus_error(response):
-    """Return the ErrorCode of a bus response."""
-    return Mux(
-        response == Response.DECERR,
-        ErrorCode.BUS_DECODE,
-        Mux(response == Response.SLVERR, ErrorCode.BUS_SLAVE, ErrorCode.NONE),
-    )
-
 
 fault_layout = data.StructLayout({"code": 8, "place": 8})
 """What went wrong and where: ErrorCode and Place. ``code`` 0 means that nothing did."""

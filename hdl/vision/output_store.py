@@ -8,9 +8,10 @@ from amaranth.utils import ceil_log2
 from eyas.interfaces.configs import VisionConfig
 from hdl.bus.axi import BYTES_PER_BEAT
 from hdl.bus.burst_reader import worse
+from hdl.bus.memory_ports import WritePort, bus_error
 from hdl.bus.stream import StreamFifo
 from hdl.vision.interfaces import ActivationReadPort
-from hdl.vision.jobs import WritePort, bus_error, output_map_layout
+from hdl.vision.jobs import output_map_layout
 
 __all__ = ["OutputStore", "store_layout"]
 

@@ -8,8 +8,9 @@ from amaranth.lib.wiring import In, Out
 from eyas.interfaces.configs import VisionConfig
 from eyas.interfaces.vision_program import HEADER, ErrorCode
 from hdl.bus.layout import record_layout
+from hdl.bus.memory_ports import ReadPort, bus_error
 from hdl.vision.interfaces import InstructionWritePort, ParameterWritePort, WeightWritePort
-from hdl.vision.jobs import ReadPort, bus_error, slot_layout
+from hdl.vision.jobs import slot_layout
 from hdl.vision.program_header import HeaderCheck, load_layout
 from hdl.vision.program_sections import SectionWriter
 

@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 from eyas.interfaces.vision_program import RESULT
 from hdl.bus.axi import BYTES_PER_BEAT, Response
 from hdl.bus.layout import record_layout
-from hdl.vision.jobs import RECORD_BEATS, WritePort, bus_error
+from hdl.bus.memory_ports import WritePort, bus_error
+from hdl.vision.jobs import RECORD_BEATS
 
 __all__ = ["ResultWriter", "ended_layout"]
 

@@ -12,8 +12,8 @@ from amaranth.sim import Simulator
 from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
 from eyas.interfaces.vision_program import ErrorCode, Place
 from hdl.bus.axi import Response
+from hdl.bus.counters import Counters
 from hdl.overlays.vision import VisionOverlay, vision_ports, vision_verilog
-from hdl.vision.counters import Counters
 from hdl.vision.error_log import ErrorLog
 from hdl.vision.frontend import FrontEnd
 from hdl.vision.jobs import input_map_layout
