@@ -38,6 +38,7 @@ from drivers.errors import (
 from drivers.pynq_board import INTERRUPT_ID
 from drivers.simulated.board import SimulatedBoard, SimulatedBuffer
 from drivers.simulated.slcr import SLCR, SLCR_SIZE, SystemRegisters
+from drivers.simulated.switch import switch_board
 from drivers.simulated.thc import thc_board
 from drivers.simulated.vision import vision_board
 from eyas.interfaces.configs import SMALL_VISION
@@ -56,6 +57,7 @@ BoardFactory = Callable[[], SimulatedBoard]
 BOARDS: Mapping[str, BoardFactory] = {
     "vision": partial(vision_board, caches=True),
     "thc": partial(thc_board, caches=True),
+    "switch": partial(switch_board, caches=True),
 }
 """What makes the board of each overlay."""
 SMALL_BOARDS: Mapping[str, BoardFactory] = {

@@ -256,7 +256,7 @@ def test_the_wrong_overlay(device, files, tmp_path):
     path = write_stand_in("vision", tmp_path)
     described = path.with_suffix(".hwh").read_text()
     path.with_suffix(".hwh").write_text(described.replace("eyas:overlay", "other:overlay"))
-    with pytest.raises(WrongOverlay, match=r"vision\.bit holds none of thc, vision"):
+    with pytest.raises(WrongOverlay, match=r"vision\.bit holds none of switch, thc, vision"):
         Overlay(str(path))
     with pytest.raises(WrongOverlay, match=r"vision\.bit holds other:overlay:vision:1\.0, this"):
         PynqBoard.open(path, download=False)

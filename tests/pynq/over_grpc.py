@@ -165,4 +165,6 @@ except Exception as error:
     )
     with client(host, tmp_path, "-c", script) as process:
         output, errors = process.communicate(timeout=120)
-    assert output == "The simulated PYNQ-Z2 has no overlay 'other'; it has thc, vision\n", errors
+    assert output == "The simulated PYNQ-Z2 has no overlay 'other'; it has switch, thc, vision\n", (
+        errors
+    )
