@@ -69,7 +69,7 @@ class SwitchCore(wiring.Component):
     ready : Out(1)
         Slots are empty after the reset; frames are taken before, but wait.
     idle : Out(1)
-        Nothing is in here but slots.
+        Nothing is in here but slots, and looks at them, of which one may let a sum out.
     """
 
     def __init__(self, config: SwitchConfig):

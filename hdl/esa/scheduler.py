@@ -64,7 +64,8 @@ class Scheduler(wiring.Component):
     ready : Out(1)
         The records are cleared after the reset; until then nothing is taken.
     idle : Out(1)
-        Nothing is in here.
+        No packet and no operation is in here; there may be looks, of which one may lead to an
+        operation.
     """
 
     latency = 7
@@ -111,19 +112,23 @@ class Scheduler(wiring.Component):
         begins, may, after_look, is_wasted = Signal(), Signal(), Signal(), Signal()
         places = Signal(range(self.places + 1), init=self.places)
         wait = Signal(range(self.spacing))
+        packets = Signal(6)  # stages that a packet is in
         m.d.comb += [
             scan.period.eq(settings.scan_period),
             scan.flush.eq(self.flush),
-            scan.drained.eq(self.idle & self.rows_idle),
+            scan.drained.eq((places == self.places) & self.rows_idle),
             self.flushing.eq(scan.flushing),
-            self.idle.eq(places == self.places),
+            self.idle.eq(~packets.any() & ~queue.o.valid),
             self.ready.eq(~records.busy),
             may.eq(self.ready & (wait == 0) & (places != 0) & ~scan.hold),
             scan.taken.eq(may & scan.look & ~after_look),
             self.i.ready.eq(may & ~scan.taken),
             begins.eq(scan.taken | (self.i.ready & self.i.valid)),
         ]
-        m.d.sync += places.eq(places - begins + is_wasted + (self.o.valid & self.o.ready))
+        m.d.sync += [
+            places.eq(places - begins + is_wasted + (self.o.valid & self.o.ready)),
+            packets.eq(Cat(self.i.ready & self.i.valid, packets)),
+        ]
         with m.If(may):
             m.d.sync += after_look.eq(scan.taken)
         with m.If(begins):
