@@ -17,7 +17,7 @@ class EgressQueue(wiring.Component):
     A packet is announced with its header; its rows follow when they are there, those of the
     packets in the order of the headers.  The header itself waits for the rows ahead of it.
 
-    Latency: 4 cycles from an announcement to the header, 2 from a row to where it is offered, with
+    Latency: 3 cycles from an announcement to the header, 2 from a row to where it is offered, with
     nothing in the way.  Throughput: a row a cycle, headers included.
 
     Parameters

@@ -23,7 +23,7 @@ class RowEngine(wiring.Component):
 
     Throughput: as many cycles an operation as its payload has beats, or as many as rows leave
     where those are more, and 1 to 4 cycles: a packet at the rate at which its 4 beats of header
-    and its payload come in, on one slot as well.  Latency: 6 cycles from an operation to its
+    and its payload come in, on one slot as well.  Latency: 5 cycles from an operation to its
     header at ``egress``, 10 to its first row.
 
     Parameters

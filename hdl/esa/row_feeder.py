@@ -22,7 +22,7 @@ class RowFeeder(wiring.Component):
     Operations on one slot keep so far apart that a step sees what those before it wrote; at the
     rate at which packets come in (a header of 4 beats ahead of each payload), that takes nothing.
 
-    Latency: 2 cycles from an operation to its announcement, 4 to its first step.
+    Latency: 2 cycles from an operation to its announcement, 4 to its first step at the lanes.
 
     Parameters
     ----------
