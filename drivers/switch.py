@@ -11,7 +11,7 @@ import numpy.typing as npt
 from drivers.board import Board
 from drivers.errors import BoardTimeout, InterruptLost
 from drivers.switch_errors import RingFull, SwitchError
-from drivers.switch_rings import Frames, SwitchRings, checked_frames
+from drivers.switch_rings import Frames, SwitchRings, checked_frames, is_packet
 from drivers.switch_setup import SwitchSetup
 from eyas.interfaces.switch import Policy
 from eyas.interfaces.switch_registers import SWITCH_REGISTERS, SwitchPlace
@@ -213,6 +213,7 @@ class Switch(SwitchSetup):
         error = self._read("error")
         if not error["code"]:
             return
+        self._pull()  # while it is known which packet was lost
         address = self._read("error_address")["address"]
         self._write("control", clear_error=1)
         self._write("interrupt_status", error=1)
@@ -251,6 +252,12 @@ class Switch(SwitchSetup):
     def _pull(self) -> None:
         count = self._arrived()
         if count:
-            self._held += self._rings.read(self._reaped, count)
+            packets = self._rings.read(self._reaped, count)
+            error = self._read("error")
+            if error["place"] == SwitchPlace.PACKETS:
+                # An entry that could not be written counts, and holds what it held before.
+                lost = error["index"] - self._reaped & 0xFFFF
+                packets = (p for i, p in enumerate(packets) if i != lost and is_packet(p))
+            self._held += packets
             self._reaped = self._reaped + count & 0xFFFF
             self.board.write_register(ACKNOWLEDGE, self._reaped)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from drivers.board import Board, Buffer
 from drivers.errors import BoardError
-from eyas.interfaces.packet import HEADER_BYTES, MAX_PACKET_BYTES, PACKET
+from eyas.interfaces.packet import HEADER_BYTES, MAX_PACKET_BYTES, PACKET, Packet, PacketError
 from eyas.interfaces.switch_registers import (
     EGRESS_STRIDE,
     INGRESS_DESCRIPTOR,
@@ -18,7 +18,7 @@ from eyas.interfaces.switch_registers import (
     RING_LOG2,
 )
 
-__all__ = ["Frames", "SwitchRings", "checked_frames"]
+__all__ = ["Frames", "SwitchRings", "checked_frames", "is_packet"]
 
 Frames = Sequence["bytes | bytearray | memoryview"]
 
@@ -54,6 +54,15 @@ def checked_frames(
         wrong = found[(found < 1) | (found > MAX_FRAME_BYTES)][0]
         raise ValueError(f"A frame has 1 to {MAX_FRAME_BYTES} bytes, not {wrong}")
     return frames, found.astype(np.uint64)
+
+
+def is_packet(data: bytes) -> bool:
+    """Whether ``data`` is a whole packet."""
+    try:
+        Packet.from_bytes(data)
+    except PacketError:
+        return False
+    return True
 
 
 def _flat(memory: npt.NDArray[np.uint8]) -> memoryview:

@@ -8,8 +8,8 @@ acknowledges them.
 Ring indices count descriptors and packets from the rings' start, 16 bits, and wrap; a ring's entry
 is the index modulo its size.  Ingress: descriptors of 8 bytes, frames anywhere in the window.
 Egress: entries of ``EGRESS_STRIDE`` bytes, each a packet (``PACKET`` and its payload), zero up to
-the next multiple of 8 bytes; what lies behind is undefined.  A full egress ring stops the switch
-until software acknowledges; nothing is lost.
+the next multiple of 8 bytes; what lies behind is undefined, and so is an entry whose writing met a
+bus error.  A full egress ring stops the switch until software acknowledges; nothing is lost.
 
 A change of a job: disable it, flush it (the sums that its slots hold leave as PARTIAL; under
 SWITCHML they are dropped), wait until JOB_STATUS is no longer busy, enable it with the next epoch.

@@ -153,6 +153,10 @@ class GoldenBoard(Board):
         """Answer reads from ``address`` on, the first byte of what is read, with an error."""
         self.bad[address] = SwitchCode.BUS_DECODE if decode else SwitchCode.BUS_SLAVE
 
+    def inject_write_error(self, address: int, size: int, *, decode: bool = False) -> None:
+        """Answer writes from ``address`` on, the first byte of what is written, with an error."""
+        self.inject_read_error(address, size, decode=decode)
+
     def clear_faults(self) -> None:
         """Take injected errors back."""
         self.bad.clear()
@@ -364,6 +368,7 @@ class GoldenBoard(Board):
         if self.bad.get(place):
             self._values["packets_lost"] += 1
             self._fail(SwitchCode(self.bad[place]), SwitchPlace.PACKETS, self._egress, place)
+            self._egress = self._egress + 1 & 0xFFFF
             return
         padded = packet + bytes(-len(packet) % 8)
         self._memory(place, len(padded))[:] = np.frombuffer(padded, np.uint8)
