@@ -11,9 +11,9 @@ from cocotb.triggers import FallingEdge
 from cocotb_tests.common import timing
 from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.streams import Stream, StreamContract, StreamSink, StreamSource
-from cocotb_tests.switch.frames import beats
+from cocotb_tests.switch.frames import beats, verdict
 from cocotb_tests.switch.traffic import Traffic
-from eyas.interfaces.packet import HEADER_BYTES, Packet, PacketError, PacketFault
+from eyas.interfaces.packet import HEADER_BYTES, Packet, PacketFault
 from eyas.interfaces.switch import COUNTED_OUTCOMES, Outcome, Policy, SlotState
 from eyas.interfaces.switch_config import ROW_BYTES, SwitchConfig
 from hdl.esa.layouts import (
@@ -22,7 +22,6 @@ from hdl.esa.layouts import (
     job_layout,
     settings_layout,
 )
-from hdl.esa.parser import FAULT_JOB
 from hdl.esa.scheduler import Scheduler
 from hdl.esa.slot_records import slot_layout
 from models.esa.switch import GoldenSwitch, JobEntry
@@ -51,17 +50,6 @@ BINS = (
     "operations 4 cycles apart",
     "output held up",
 )
-
-
-def fault_of(frame: bytes, config: SwitchConfig) -> int | None:
-    """The code of the frame's fault; None for a packet that the switch takes."""
-    try:
-        packet = Packet.from_bytes(frame)
-    except PacketError as error:
-        return list(PacketFault).index(error.fault)
-    if packet.coordinates * packet.lanes.dtype.itemsize > config.slot_bytes:
-        return list(PacketFault).index(PacketFault.LENGTH)
-    return FAULT_JOB if packet.job >= config.jobs else None
 
 
 def rows_of(packet: bytes) -> list[tuple[bytes, bool, bool]]:
@@ -179,8 +167,8 @@ class Bench:
         await self.configure(job, traffic.jobs[job])
 
     def send(self, frame: bytes) -> None:
-        fault = fault_of(frame, self.config)
-        if fault is None:
+        fault = verdict(frame, self.config)
+        if isinstance(fault, Packet):
             self.frames.append(frame)
         else:
             self.expected_faults.append(fault)

@@ -3,7 +3,8 @@
 import random
 from dataclasses import dataclass, field
 
-from eyas.interfaces.packet import HEADER_BYTES, MAX_WORKERS, Lanes, Packet, PacketKind
+from cocotb_tests.switch.frames import spoil
+from eyas.interfaces.packet import HEADER_BYTES, MAX_WORKERS, Lanes, Packet, PacketFault, PacketKind
 from eyas.interfaces.switch import Policy
 from eyas.interfaces.switch_config import SwitchConfig
 from models.esa.switch import JobEntry, SwitchSettings
@@ -43,7 +44,7 @@ class Traffic:
     config: SwitchConfig
     rng: random.Random
     policy: Policy | None = None
-    faults: float = 0.05
+    faults: float = 0.08
     jobs: dict[int, JobEntry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -131,14 +132,12 @@ class Traffic:
         frame = self.packet().to_bytes()
         chance = rng.random()
         if chance < self.faults:
-            damage = rng.randrange(3)
+            damage = rng.randrange(4)
             if damage == 0:
-                return frame[: rng.randint(1, len(frame) - 1)]
+                return rng.randbytes(rng.choice((1, 7, 8, 31, HEADER_BYTES, 80)))
             if damage == 1:
-                bit = rng.randrange(8 * len(frame))
-                spoilt = int.from_bytes(frame, "little") ^ 1 << bit
-                return spoilt.to_bytes(len(frame), "little")
-            return rng.randbytes(rng.choice((1, 7, 8, 31, HEADER_BYTES, 80)))
+                return self.packet().with_changes(job=rng.randint(self.config.jobs, 255)).to_bytes()
+            return spoil(rng, frame, rng.choice(list(PacketFault)))
         if chance > 0.9:
             frame += rng.randbytes(rng.choice((1, 7, 8, 28)))
         return frame
