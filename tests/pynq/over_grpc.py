@@ -58,21 +58,16 @@ def files(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def host(files) -> Iterator[str]:
     host = free_host()
-    server = subprocess.Popen(
-        [
-            sys.executable, "-m", "drivers.simulated.pynq_remote", "--small", "--host", host,
-            "--files", files,
-        ],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert server.stdout is not None
-    try:
-        line = server.stdout.readline()
-        assert f"listens on {host}:{PORT}" in line, "the server does not start"
-        yield host
-    finally:
-        server.terminate()
-        server.wait(30)
+    command = ["-m", "drivers.simulated.pynq_remote", "--small", "--host", host, "--files", files]
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            line = server.stdout.readline()
+            assert f"listens on {host}:{PORT}" in line, "the server does not start"
+            yield host
+        finally:
+            server.terminate()
 
 
 def test_the_script_runs_as_it_is(host, files):
