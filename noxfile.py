@@ -19,7 +19,12 @@ nox.options.error_on_missing_interpreters = True
 HERE = nox.session(venv_backend="none")
 BOARD_NUMPY = ["1.21.5", "1.26.4"]
 """The PYNQ 3.0 image's own numpy, and the last that pynq's bound (below 2) admits."""
-BOARD_TESTS = ["tests/test_layers.py", "tests/test_layers_board.py", "tests/drivers/test_board.py"]
+BOARD_TESTS = [
+    "tests/test_layers.py",
+    "tests/test_layers_board.py",
+    "tests/drivers/test_board.py",
+    "tests/pynq/test_pynq_board.py",
+]
 """Tests that need what a board has: Python 3.10 and numpy."""
 
 PYNQ = ["3.1.2", "4.0.0"]

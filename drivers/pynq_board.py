@@ -6,12 +6,9 @@ PYNQ-Z2 of :mod:`drivers.simulated.pynq_device`. PYNQ is imported when a board i
 
 from __future__ import annotations
 
-import asyncio
-import time
 import weakref
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +23,10 @@ from drivers.errors import (
     RegisterError,
     WrongOverlay,
 )
+from drivers.pynq_waiting import InterruptLine, find_clock, find_interrupt
 from eyas.interfaces.overlays import CLOCK_HZ, OVERLAYS, REGISTER_BASE, OverlayDescription
 
-__all__ = ["Clock", "PynqBoard", "PynqMemory", "require_pynq"]
+__all__ = ["PynqBoard", "PynqMemory", "require_pynq"]
 
 ARCHITECTURE = "armv7l"
 """What PYNQ calls a Zynq-7000."""
@@ -38,42 +36,10 @@ SLCR_UNLOCK, SLCR_KEY = 0x008, 0xDF0D
 FPGA_RST_CTRL, FCLK0_RESET = 0x240, 1
 """Holding the bit keeps the overlay in reset."""
 
-INTERRUPT_ID = 61
-"""Number of IRQ_F2P[0] at the processor's interrupt controller."""
-INTERRUPT_SLICE_S = 0.05
-"""How long an interrupt is waited for before the overlay's status is looked at: what a lost
-interrupt costs."""
 POLL_S = 50e-6
-"""Between two looks at the status where there is no interrupt to wait for."""
+"""Between two looks while jobs are ended."""
 ABORT_S = 0.01
 """How long jobs under way may take to end before a reset."""
-
-
-class Clock(Protocol):
-    """The board's time: on a simulated board it passes only while somebody waits."""
-
-    def now(self) -> float:
-        """Seconds since some moment."""
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass; at most ``seconds``."""
-
-
-class _WallClock:
-    now = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
-
-
-class _RemoteClock:
-    """A remote board's own uptime: the network's delay is no time of the board's."""
-
-    def __init__(self, device: Any) -> None:
-        self._device = device
-
-    def now(self) -> float:
-        return float(self._device.read_file("/proc/uptime").split()[0])
-
-    sleep = staticmethod(time.sleep)
 
 
 def require_pynq() -> Any:
@@ -180,8 +146,8 @@ class PynqBoard(Board):
             self._words = mmio.array if isinstance(mmio.array, np.ndarray) else None
             self._offsets = {item.offset for item in overlay.registers.registers}
             self._slcr = pynq.MMIO(SLCR, SLCR_SIZE, device=self.device)
-            self._interrupt = interrupt
-            self._clock = self._find_clock()
+            self._clock = find_clock(self.device)
+            self._line = InterruptLine(interrupt, self._clock)
             try:
                 self.clock_hz = pynq.Clocks.fclk0_mhz * 1e6
             except RuntimeError:  # PYNQ does not know the clocks of this device
@@ -224,7 +190,10 @@ class PynqBoard(Board):
             entry = overlay.ip_dict[description.instance]
             mmio = pynq.MMIO(entry["phys_addr"], entry["addr_range"], device=device)
             return cls(
-                mmio, description, interrupt=cls.find_interrupt(device, description), lock=lock
+                mmio,
+                description,
+                interrupt=find_interrupt(pynq, device, description),
+                lock=lock,
             )
         except BaseException as error:
             lock.release()
@@ -270,29 +239,6 @@ class PynqBoard(Board):
             older.close()
         return BoardLock(name)
 
-    @staticmethod
-    def find_interrupt(device: Any, overlay: OverlayDescription) -> Any:
-        """Return PYNQ's Interrupt of the overlay; None where there is none, as on a remote board.
-
-        PYNQ itself lists only the pins behind an interrupt controller, of which one source has no
-        need: the pin is added to the device's list.
-        """
-        pynq = require_pynq()
-        if device.has_capability("REMOTE"):
-            return None
-        pin = {"controller": "", "index": 0, "raw_irq": INTERRUPT_ID}
-        name = overlay.interrupt_pin
-        device.interrupt_pins[name] = {**pin, "fullpath": name}
-        try:
-            return pynq.Interrupt(name)
-        except (ValueError, OSError, RuntimeError):
-            return None  # no such line in the device tree, no right to it, or no event loop
-
-    def _find_clock(self) -> Clock:
-        if hasattr(self.device, "clock"):
-            return self.device.clock
-        return _RemoteClock(self.device) if self.device.has_capability("REMOTE") else _WallClock()
-
     # What every board does.
 
     def _read_register(self, offset: int) -> int:
@@ -332,7 +278,7 @@ class PynqBoard(Board):
             return
         end = self._clock.now() + timeout_s
         while True:
-            self._pause()
+            self._line.wait_a_while()
             late = self._clock.now() >= end  # before the look, so that there is one after the end
             if self._line_is_high():
                 return
@@ -341,19 +287,6 @@ class PynqBoard(Board):
 
     def _line_is_high(self) -> bool:
         return bool(self._read_register(self._status) & self._enabled)
-
-    def _pause(self) -> None:
-        """Wait for the interrupt, for a while."""
-        loop = _idle_loop() if self._interrupt is not None else None
-        if loop is None:
-            self._clock.sleep(POLL_S)
-            return
-        try:
-            loop.run_until_complete(asyncio.wait_for(self._interrupt.wait(), INTERRUPT_SLICE_S))
-        except asyncio.TimeoutError:
-            pass
-        except RuntimeError:
-            self._interrupt = None  # another overlay was loaded meanwhile: go on by looking
 
     def _reset(self) -> None:
         """FCLK_RESET0 of the processing system, held for a moment.
@@ -379,12 +312,3 @@ class PynqBoard(Board):
 
     def _close(self) -> None:
         self._lock.release()
-
-
-def _idle_loop() -> asyncio.AbstractEventLoop | None:
-    """This thread's event loop, to which PYNQ's interrupts report; None while it runs (Jupyter)."""
-    with suppress(RuntimeError):
-        loop = asyncio.get_event_loop_policy().get_event_loop()
-        if not (loop.is_running() or loop.is_closed()):
-            return loop
-    return None

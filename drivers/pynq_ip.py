@@ -7,6 +7,7 @@ from typing import Any
 
 from drivers.overlay import OverlayDriver
 from drivers.pynq_board import PynqBoard, require_pynq
+from drivers.pynq_waiting import find_interrupt
 from drivers.switch import Switch
 from drivers.thc import ThcAggregator, ThcEncoder
 from drivers.vision import VisionEngine
@@ -60,7 +61,7 @@ def _ip(default: Any, name: str, driver: Any) -> type:
         def __init__(self, entry: dict[str, Any]) -> None:
             default.__init__(self, entry)
             _ = self.register_map  # made and kept now: our drivers call something else _registers
-            self.interrupt = PynqBoard.find_interrupt(self.device, description)
+            self.interrupt = find_interrupt(require_pynq(), self.device, description)
             board = PynqBoard(self.mmio, description, interrupt=self.interrupt)
             try:
                 driver.__init__(self, board)

@@ -35,7 +35,7 @@ from drivers.errors import (
     RegisterError,
     WrongOverlay,
 )
-from drivers.pynq_board import INTERRUPT_ID
+from drivers.pynq_waiting import INTERRUPT_ID
 from drivers.simulated.board import SimulatedBoard, SimulatedBuffer
 from drivers.simulated.slcr import SLCR, SLCR_SIZE, SystemRegisters
 from drivers.simulated.switch import switch_board

@@ -30,6 +30,7 @@ from drivers.errors import (
 )
 from drivers.pynq_board import FPGA_RST_CTRL, SLCR, SLCR_KEY, SLCR_UNLOCK, PynqBoard
 from drivers.pynq_ip import DRIVERS
+from drivers.pynq_waiting import find_interrupt
 from drivers.simulated.pynq_files import stand_in_name, write_stand_in
 from drivers.vision import VisionEngine
 from eyas.interfaces.overlays import OVERLAYS, REGISTER_BASE
@@ -204,8 +205,8 @@ def test_the_status_is_looked_at_whether_or_not_an_interrupt_comes(
     device, monkeypatch, comes: bool
 ):
     monkeypatch.setattr(FakeInterrupt, "come", comes)
-    monkeypatch.setattr("drivers.pynq_board.INTERRUPT_SLICE_S", 0.01)
-    interrupt = PynqBoard.find_interrupt(device, VISION)
+    monkeypatch.setattr("drivers.pynq_waiting.INTERRUPT_SLICE_S", 0.01)
+    interrupt = find_interrupt(sys.modules["pynq"], device, VISION)
     assert device.interrupt_pins["vision_0/interrupt"]["raw_irq"] == 61
     with PynqBoard(FakeMMIO(REGISTER_BASE, device=device), VISION, interrupt=interrupt) as board:
         looks = []
@@ -219,7 +220,7 @@ def test_the_status_is_looked_at_whether_or_not_an_interrupt_comes(
         board.write_register(ENABLE, 1)
         monkeypatch.setattr(board, "_read_register", second_look_finds_it)
         loop = asyncio.new_event_loop()
-        monkeypatch.setattr("drivers.pynq_board._idle_loop", lambda: loop)
+        monkeypatch.setattr("drivers.pynq_waiting._idle_loop", lambda: loop)
         board.wait_interrupt(5, "the job")
         assert len(looks) == 2
         loop.close()
@@ -230,7 +231,7 @@ def test_without_a_line_in_the_device_tree_the_board_polls(device, monkeypatch):
         raise ValueError("Could not find UIO device for interrupt pin for IRQ number 61")
 
     monkeypatch.setattr(sys.modules["pynq"], "Interrupt", absent)
-    assert PynqBoard.find_interrupt(device, VISION) is None
+    assert find_interrupt(sys.modules["pynq"], device, VISION) is None
 
 
 def test_a_reset_ends_jobs_first_then_holds_the_overlays_reset(board, device):
