@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,7 @@ board = typer.Typer(
 )
 
 OverlaysArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[vision|thc]...", help="Which overlays (all).")
+    list[str] | None, typer.Argument(metavar="[OVERLAY]...", help="Such as *vision* (all).")
 ]
 SimulatedOption = Annotated[
     bool, typer.Option("--simulated", help="The Verilated overlay in this process.")
@@ -50,15 +50,15 @@ def list_boards(remote: RemoteOption = None, json: JsonOption = False) -> None:
     """Say which boards can be reached, and why others cannot. Nothing is loaded or built."""
     from rich.markup import escape
 
-    from drivers.selftest import STEPS
     from eyas.cli.console import print_json, say
+    from eyas.interfaces.overlays import OVERLAYS
 
     reachable, detail = _through_pynq(remote)
     found = [{"board": remote or "PYNQ", "reachable": reachable, "detail": detail}]
     reachable, detail = _simulator()
     found += [
         {"board": f"simulated {overlay}", "reachable": reachable, "detail": detail}
-        for overlay in STEPS
+        for overlay in OVERLAYS
     ]
     if json:
         print_json({"boards": found})
@@ -89,7 +89,7 @@ def info(
     from eyas.interfaces.overlays import OVERLAYS
 
     found = {}
-    for overlay in _chosen(overlays):
+    for overlay in _chosen(overlays, OVERLAYS):
         with _opened(overlay, simulated, remote, bitstreams, download=not keep) as opened:
             found[overlay] = _contents(opened, OVERLAYS[overlay].registers)
     if json:
@@ -116,11 +116,12 @@ def selftest(
     """
     from rich.markup import escape
 
+    from drivers.selftest import STEPS
     from drivers.selftest import selftest as steps_of
     from eyas.cli.console import print_json, say
 
     found = []
-    for overlay in _chosen(overlays):
+    for overlay in _chosen(overlays, STEPS):
         with _opened(overlay, simulated, remote, bitstreams) as opened:
             for step in steps_of(overlay, opened):
                 found.append(step)
@@ -133,13 +134,12 @@ def selftest(
         raise typer.Exit(ANSWER_IS_NO)
 
 
-def _chosen(overlays: list[str] | None) -> list[str]:
-    from drivers.selftest import STEPS
-
+def _chosen(overlays: list[str] | None, known: Iterable[str]) -> list[str]:
+    """The overlays named, or all that are ``known`` here."""
     for name in overlays or ():
-        if name not in STEPS:
-            raise CommandError(f"there is no overlay {name!r}; there are {', '.join(STEPS)}")
-    return overlays or list(STEPS)
+        if name not in known:
+            raise CommandError(f"there is no overlay {name!r} here, but {', '.join(known)}")
+    return overlays or list(known)
 
 
 @contextmanager
