@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from drivers.board import Board
+from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE, PYNQ_Z2, MemoryModel
 from drivers.simulated.switch import switch_board
 from drivers.switch import Switch
@@ -29,7 +30,6 @@ SHORT, LONG = 400, 1600
 """Packets of the two runs."""
 RING = 2048
 TABLE = LookupTable([0, 3, 5, 7, 9, 11, 13, 14, 16, 17, 19, 21, 23, 25, 27, 30])
-MEMORIES = {"a beat a cycle": INFINITE, "PYNQ-Z2's DRAM": PYNQ_Z2}
 
 
 @dataclass(frozen=True)
@@ -113,20 +113,36 @@ def _run(board: Board, case: Case, count: int) -> dict[str, int]:
     return {**counters, **beats}
 
 
-def overlay_beats(config: SwitchConfig = DEFAULT_SWITCH) -> dict[str, dict[str, dict[str, float]]]:
-    """``beats_taken``, ``bound`` and beats a cycle by memory, then by case."""
-    return {name: _overlay_beats(config, memory) for name, memory in MEMORIES.items()}
+def overlay_beats(
+    config: SwitchConfig = DEFAULT_SWITCH, short: int = SHORT, long: int = LONG
+) -> dict[str, dict[str, float]]:
+    """By case ``beats_taken``, ``bound`` and beats a cycle, of a memory of a beat a cycle each way.
 
-
-def _overlay_beats(config: SwitchConfig, memory: MemoryModel) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    with switch_board(config, memory=memory) as board:
+    ``dram_beats_per_cycle`` and ``dram_bound``: the same through the PYNQ-Z2's DRAM, whose 63/32
+    beats a cycle frames and packets share.
+    """
+    found = {}
+    with switch_board(config) as board:
         for name, case in CASES.items():
-            short, long = (_run(board, case, count) for count in (SHORT, LONG))
-            more = {key: long[key] - short[key] for key in long}
+            fast, slow = (
+                _measured(board, memory, case, short, long) for memory in (INFINITE, PYNQ_Z2)
+            )
+            bound = min(1.0, fast["in"] / max(1, fast["out"]))
+            shared = float(PYNQ_Z2.beats_per_cycle or 2) * fast["in"] / (fast["in"] + fast["out"])
             found[name] = {
-                "beats_taken": round(more["taken_beats"] / more["offered_beats"], 4),
-                "bound": round(min(1.0, more["in"] / max(1, more["out"])), 4),
-                "beats_per_cycle": round(more["taken_beats"] / more["cycles"], 4),
+                "beats_taken": round(fast["taken_beats"] / fast["offered_beats"], 4),
+                "bound": round(bound, 4),
+                "beats_per_cycle": round(fast["taken_beats"] / fast["cycles"], 4),
+                "dram_beats_per_cycle": round(slow["taken_beats"] / slow["cycles"], 4),
+                "dram_bound": round(min(bound, shared), 4),
             }
     return found
+
+
+def _measured(
+    board: SimulatedBoard, memory: MemoryModel, case: Case, short: int, long: int
+) -> dict[str, int]:
+    """What ``long`` packets take more than ``short`` ones."""
+    board.set_memory(memory)
+    less, more = (_run(board, case, count) for count in (short, long))
+    return {name: more[name] - less[name] for name in more}
