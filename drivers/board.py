@@ -143,6 +143,15 @@ class Board(ABC):
             raise ValueError(f"A timeout must be a positive number of seconds, not {timeout_s}")
         self._wait_interrupt(timeout_s, waiting_for)
 
+    def interrupt_arrives(self) -> bool | None:
+        """Whether the processor gets the interrupt whose cause stands in the overlay now.
+
+        :meth:`wait_interrupt` may look at the overlay where an interrupt is lost; this does not.
+        None where there is no interrupt to be had, and the overlay is looked at all the time.
+        """
+        self._require_open("wait for the interrupt")
+        return True
+
     def reset(self) -> None:
         """Bring the overlay to its state after power-on; buffers keep place and contents."""
         self._require_open("reset")

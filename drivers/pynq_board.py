@@ -285,6 +285,10 @@ class PynqBoard(Board):
             if late:
                 raise BoardTimeout(waiting_for, timeout_s)
 
+    def interrupt_arrives(self) -> bool | None:
+        self._require_open("wait for the interrupt")
+        return self._line.wait_a_while()
+
     def _line_is_high(self) -> bool:
         return bool(self._read_register(self._status) & self._enabled)
 

@@ -91,21 +91,24 @@ class InterruptLine:
         self._interrupt = interrupt
         self._clock = clock
 
-    def wait_a_while(self) -> None:
+    def wait_a_while(self) -> bool | None:
         """Return when the interrupt comes, or after a while; then the overlay is to be looked at.
 
-        So neither a lost interrupt nor one that came before can mislead.
+        So neither a lost interrupt nor one that came before can mislead.  Tells whether it came;
+        None where there is none to wait for.
         """
         loop = _idle_loop() if self._interrupt is not None else None
         if loop is None:
             self._clock.sleep(POLL_S)
-            return
+            return None
         try:
             loop.run_until_complete(asyncio.wait_for(self._interrupt.wait(), INTERRUPT_SLICE_S))
         except asyncio.TimeoutError:
-            pass
+            return False
         except RuntimeError:
             self._interrupt = None  # another overlay was loaded meanwhile: go on by looking
+            return None
+        return True
 
 
 def _idle_loop() -> asyncio.AbstractEventLoop | None:

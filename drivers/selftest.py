@@ -147,14 +147,21 @@ def _interrupt(registers: RegisterBlock, driver: OverlayDriver) -> str:
             error = registers["error"].unpack(board.read_register(registers["error"].offset))
             remedy = (
                 "the overlay refused the job: check the interrupt's connection in the .hwh, and "
-                "that the image's kernel has /dev/uio for the fabric"
+                "/dev/uio on the board"
                 if error["code"]
                 else "the overlay did not see the job: load the overlay again"
             )
             raise _Wrong(f"No interrupt came in {JOB_S:g} s; {remedy}") from None
+        arrives = board.interrupt_arrives()
         forget()
         require_low("after its cause was cleared")
-    return "raised by a refused job, low before and after"
+    if arrives is False:
+        raise _Wrong(
+            "The overlay raised its interrupt and the processor did not get it, so that each wait "
+            "takes longer; check that the .hwh is the bitstream's, and /dev/uio on the board"
+        )
+    seen = "" if arrives else "; no interrupt to be had here, so the overlay is polled"
+    return f"raised by a refused job, low before and after{seen}"
 
 
 def _vision_memory(engine: VisionEngine) -> str:

@@ -71,6 +71,7 @@ def test_calls_reach_the_board():
         (lambda board: board.write_register(0, 0), "write a register"),
         (lambda board: board.allocate(4), "allocate memory"),
         (lambda board: board.wait_interrupt(1, "the result"), "wait for the result"),
+        (lambda board: board.interrupt_arrives(), "wait for the interrupt"),
         (lambda board: board.reset(), "reset"),
     ],
 )

@@ -110,6 +110,17 @@ def test_an_interrupt_that_is_stuck_is_found(thc, monkeypatch):
     assert "raised before there was a job" in detail
 
 
+@pytest.mark.parametrize(
+    ("arrives", "ok", "words"),
+    [(False, False, "the processor did not get it"), (None, True, "so the overlay is polled")],
+)
+def test_an_interrupt_that_polling_makes_good_is_found(thc, monkeypatch, arrives, ok, words):
+    monkeypatch.setattr(thc, "interrupt_arrives", lambda: arrives)
+    found = ended("thc", thc)["interrupt"]
+    assert found[0] == ok
+    assert words in found[1]
+
+
 def test_memory_that_does_not_answer_is_found(thc):
     thc.inject_read_error(0x1000_0000, 64 << 20)
     found = ended("thc", thc)
