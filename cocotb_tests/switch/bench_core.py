@@ -111,6 +111,7 @@ class Bench:
         self.faults = Counter()
         self.expected_faults: deque[int] = deque()
         self.configured: deque[tuple[int, int, JobEntry]] = deque()
+        self.entries: dict[int, JobEntry] = {}
         self.flush_job = None
         self.preempted: set[int] = set()
         for job in range(self.config.jobs):
@@ -137,6 +138,7 @@ class Bench:
             for name in ("enabled", "epoch", "workers", "needed", "lanes", "base")
         }
         packed = job_layout(self.config).const(values | {"mask": entry.size - 1}).as_value().value
+        self.entries[job] = entry
         self.port("job_write__enable").value = 1
         self.port("job_write__job").value = job
         self.port("job_write__entry").value = packed
@@ -160,8 +162,7 @@ class Bench:
     async def change(self, traffic: Traffic) -> None:
         """Stop a job, flush, raise its epoch and enable it, as a driver does."""
         job = traffic.raise_epoch()
-        old = self.golden.jobs[job]
-        await self.set_entry(job, replace(old, enabled=False))
+        await self.set_entry(job, replace(self.entries[job], enabled=False))
         await self.flush(job)
         self.coverage.hit("epoch change with packets in flight", self.frames)
         await self.configure(job, traffic.jobs[job])
@@ -229,7 +230,7 @@ class Bench:
         coverage.hit(expected.outcome.name)
         coverage.hit("look between packets", event.scan and self.frames)
         coverage.hit("flush that evicts", event.flush and expected.outcome is Outcome.EVICTED)
-        entry = golden.jobs[expected.job]
+        entry = golden.jobs.get(expected.job, JobEntry())
         completes = expected.outcome is Outcome.COMPLETED
         coverage.hit("one worker", completes and entry.workers == 1)
         coverage.hit("quorum completes", completes and entry.needed < entry.workers)
