@@ -23,6 +23,7 @@ BOARD_TESTS = [
     "tests/test_layers.py",
     "tests/test_layers_board.py",
     "tests/drivers/test_board.py",
+    "tests/drivers/test_driver_faults.py",
     "tests/pynq/test_pynq_board.py",
 ]
 """Tests that need what a board has: Python 3.10 and numpy."""
