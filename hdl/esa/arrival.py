@@ -133,7 +133,8 @@ class Arrival(wiring.Component):
         ]
 
         # A cycle later: the job's entry is here.
-        was_taken, scans = Signal(), Signal()
+        was_taken = Signal()
+        scans = Signal()
         packet = Signal(packet_layout(config), reset_less=True)
         look = Signal(look_layout(config), reset_less=True)
         m.d.sync += was_taken.eq(self.take)

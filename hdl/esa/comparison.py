@@ -75,7 +75,10 @@ class Comparison(wiring.Component):
         priority = arrival.packet.header.priority
 
         m.submodules.judge = judge = JudgeSlot()
-        is_data, differs, is_before, decays = Signal(), Signal(), Signal(), Signal()
+        is_data = Signal()
+        differs = Signal()
+        is_before = Signal()
+        decays = Signal()
         more = Signal(8)
         same_key = (
             (arrival.key.job == key.job)

@@ -58,8 +58,10 @@ class OutcomeCounters(wiring.Component):
         depth = self.config.jobs * self.config.counters
         m.submodules.memory = memory = Memory(shape=32, depth=depth, init=[])
         before, shown, write = memory.read_port(), memory.read_port(), memory.write_port()
-        address, cleared = Signal(range(depth)), Signal(range(depth))
-        is_read, is_added = Signal(), Signal()
+        address = Signal(range(depth))
+        cleared = Signal(range(depth))
+        is_read = Signal()
+        is_added = Signal()
         value = Signal(32, reset_less=True)
         after = Signal(32, reset_less=True)
         m.d.comb += [

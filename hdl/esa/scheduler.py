@@ -109,7 +109,10 @@ class Scheduler(wiring.Component):
         wiring.connect(m, wiring.flipped(self.job_write), arrival.job_write)
 
         # What begins: a packet, or a look.
-        begins, may, after_look, is_wasted = Signal(), Signal(), Signal(), Signal()
+        may = Signal()
+        begins = Signal()
+        after_look = Signal()
+        is_wasted = Signal()
         places = Signal(range(self.places + 1), init=self.places)
         wait = Signal(range(self.spacing))
         packets = Signal(6)  # stages that a packet is in

@@ -80,10 +80,12 @@ class SlotChoice(wiring.Component):
         m = Module()
 
         width = len(self.slot)
-        job, seq = Signal(16), self.seq[:16]
+        job = Signal(16)
+        seq = self.seq[:16]
         hashed = Signal(width, reset_less=True)
         number = Signal(width, reset_less=True)
-        in_use, is_static = Signal(width), Signal()
+        in_use = Signal(width)
+        is_static = Signal()
         m.d.comb += job.eq(self.job)
         m.d.sync += [
             in_use.eq((1 << self.slots_log2) - 1),
