@@ -6,22 +6,27 @@ from amaranth.lib.wiring import Out
 
 from eyas.interfaces.switch_config import DEFAULT_SWITCH, SwitchConfig
 from hdl.esa.crc32 import Crc32, ZeroBytes
+from hdl.esa.framer import Framer
 from hdl.esa.parser import IngressParser
 
-__all__ = ["PARSERS", "IngressUnits"]
+__all__ = ["FRAMER", "OVERLAY", "PARSERS", "IngressUnits"]
 
 PARSERS = {
     "default": DEFAULT_SWITCH,
     "small": SwitchConfig(slots=2, slot_bytes=32, jobs=2, ingress_beats=8, egress_rows=4),
 }
 """Configurations of the parser by name."""
+FRAMER = SwitchConfig(slots=2, slot_bytes=64, jobs=2, ingress_beats=16, egress_rows=8)
+"""Configuration of the framer."""
+OVERLAY = SwitchConfig(slots=4, slot_bytes=128, jobs=4, ingress_beats=64, egress_rows=16)
+"""Configuration of the whole overlay."""
 
 
 class IngressUnits(wiring.Component):
     """The units; ports are named ``UNIT__MEMBER``."""
 
     def __init__(self):
-        self.units = {"crc": Crc32(), "zeros": ZeroBytes()}
+        self.units = {"crc": Crc32(), "zeros": ZeroBytes(), "framer": Framer(FRAMER)}
         self.units |= {f"parser_{name}": IngressParser(c) for name, c in PARSERS.items()}
         super().__init__({name: Out(unit.signature) for name, unit in self.units.items()})
 

@@ -8,7 +8,7 @@ from hdl.bus.flat import flat_verilog
 
 pytestmark = pytest.mark.slow
 
-BENCHES = ["crc", "parser"]
+BENCHES = ["crc", "parser", "framer"]
 
 
 @pytest.fixture(scope="module")

@@ -88,11 +88,13 @@ class Framer(wiring.Component):
         header = Signal(header_layout, reset_less=True)
         row_words = Signal(range(_ROW_WORDS + 1), reset_less=True)
         ends_row, ends, moves = Signal(), Signal(), Signal()
+        room = Signal()
+        m.d.sync += room.eq(words.level <= 2 * self.config.payload_beats - 3)
         m.d.comb += [
             ends_row.eq(place == row_words - 1),
             ends.eq(ends_row & is_last),
             # A packet's end waits for room to tell of it; queues by its side have as much.
-            moves.eq(held & (is_header | words.i.ready) & (~ends | headers.i.ready)),
+            moves.eq(held & (is_header | room) & (~ends | headers.i.ready)),
             self.i.ready.eq(~held | (moves & ends_row)),
         ]
         with m.If(moves):
@@ -115,35 +117,41 @@ class Framer(wiring.Component):
                     m.d.sync += row_words.eq(_ROW_WORDS)
 
         tail = header.length[:3]
+        ragged = Signal()  # the word is the last, and not whole
+        m.d.comb += ragged.eq(ends & ~is_header & (tail != 0))
         keep = Cat(
-            (~ends | is_header | (tail == 0) | (tail > byte)).replicate(8)
-            for byte in range(WORD_BYTES)
+            *((~ragged | (tail > byte)).replicate(8) for byte in range(WORD_BYTES - 1)),
+            (~ragged).replicate(8),
         )
         word = Signal(64)
-        size = Signal(packet_words(self.config))
-        m.d.comb += [
-            word.eq(row[:64] & keep),
+        # Behind each other: a header takes four cycles.
+        payload_words, size = Signal(10, reset_less=True), Signal(packet_words(self.config))
+        m.d.sync += [
+            payload_words.eq((header.length + (WORD_BYTES - 1))[3:]),
+            size.eq(payload_words + _HEADER_WORDS),
             crc.data.eq(word),
             crc.valid.eq(moves),
             crc.first.eq(is_header & (place == 0)),
+        ]
+        m.d.comb += [
+            word.eq(row[:64] & keep),
             words.i.valid.eq(moves & ~is_header),
             words.i.p.data.eq(word),
             words.i.p.last.eq(ends),
             headers.i.valid.eq(moves & ends),
             headers.i.payload.eq(header),
-            size.eq(((header.length + (WORD_BYTES - 1)) >> 3) + _HEADER_WORDS),
             sizes.i.valid.eq(moves & ends),
             sizes.i.payload.eq(size),
         ]
 
         # The checksum, when the packet's last word has gone through all of it.
-        delays = Crc32.latency + ZeroBytes.latency
+        delays = 1 + Crc32.latency + ZeroBytes.latency
         ended, fill = moves & ends, -tail
         for stage in range(delays):
             later = Signal(name=f"ended_{stage}")
             m.d.sync += later.eq(ended)
             ended = later
-            if stage < Crc32.latency:
+            if stage <= Crc32.latency:
                 fill_later = Signal(3, name=f"fill_{stage}", reset_less=True)
                 m.d.sync += fill_later.eq(fill)
                 fill = fill_later

@@ -136,7 +136,7 @@ class RingReader(wiring.Component):
         wants, fetches, uses = Signal(), Signal(), Signal()
         to_end = _BATCH - fetched[: _BATCH.bit_length() - 1]
         mask = Signal(12)
-        m.d.comb += mask.eq(self.entries - 1)
+        m.d.sync += mask.eq(self.entries - 1)
 
         # Looked up anew after each request.
         fresh = Signal(2)
@@ -160,6 +160,7 @@ class RingReader(wiring.Component):
             Signal(name=name, reset_less=True) for name in ("below", "crooked", "wrong_size")
         )
         end = Signal(33, reset_less=True)
+        beats = Signal(8, reset_less=True)
         code = Signal(8, reset_less=True)
         asks_frame, takes_turn = Signal(), Signal()
         m.d.comb += takes_turn.eq(wants & fresh.all())
@@ -168,6 +169,7 @@ class RingReader(wiring.Component):
                 m.d.sync += [
                     below.eq(words.address < self.window_base),
                     end.eq(words.address + words.size),
+                    beats.eq((words.size + (WORD_BYTES - 1))[3:]),
                     crooked.eq(words.address[:3] != 0),
                     wrong_size.eq((words.size == 0) | (words.size > MAX_FRAME_BYTES)),
                 ]
@@ -209,7 +211,7 @@ class RingReader(wiring.Component):
         with m.Else():
             m.d.comb += [
                 request.p.address.eq(words.address),
-                request.p.beats.eq((words.size + (WORD_BYTES - 1))[3:]),
+                request.p.beats.eq(beats),
                 request.valid.eq(asks_frame & ~refused & order.ready),
                 order.p.kind.eq(Mux(refused, _Order.NOTHING, _Order.FRAME)),
                 order.valid.eq(asks_frame & (refused | request.ready)),

@@ -84,7 +84,7 @@ class RingWriter(wiring.Component):
         ask_at, answer_at = Signal(32, reset_less=True), Signal(32, reset_less=True)
         mask = Signal(12)
         used, room = Signal(16), Signal()
-        m.d.comb += mask.eq(self.entries - 1)
+        m.d.sync += mask.eq(self.entries - 1)
 
         def advance(index, address):
             at_end = (index[:12] & mask) == mask

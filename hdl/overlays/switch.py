@@ -84,7 +84,7 @@ class SwitchOverlay(wiring.Component):
         m.submodules.reader = reader = RingReader()
         m.submodules.framer = framer = Framer(config)
         m.submodules.writer = writer = RingWriter(config)
-        m.submodules.burst_writer = bursts = BurstWriter()
+        m.submodules.burst_writer = bursts = BurstWriter(outstanding=8)
         m.submodules.jobs = jobs = JobCommands(config)
         m.submodules.moderation = moderation = Moderation()
         m.submodules.counters = counters = Counters(COUNTERS)
