@@ -16,6 +16,17 @@ from hdl.bus.axi3_port import Axi3MemoryPort
 __all__ = ["BoardTop", "WrappedOverlay", "board_verilog"]
 
 RESET_STAGES = 2
+QUIET = (
+    "EMIOENET0EXTINTIN",
+    "EMIOSDIO0CDN",
+    "EMIOSDIO0WP",
+    "EMIOSRAMINTIN",
+    "EMIOUSB0VBUSPWRFAULT",
+    "EVENTEVENTI",
+)
+"""Inputs through which the board's Ethernet, SD card, USB and cores could take an idle pin for an
+event, a write protection or a fault; low, as in Vivado's wrapper. No other unused input is heard:
+those of pins belong to peripherals that use MIO or are off, those of buses have no clock."""
 
 
 class WrappedOverlay(wiring.Component):
@@ -102,6 +113,7 @@ class BoardTop(wiring.Component):
             # The port's own limits of outstanding bursts stay as the boot loader set them.
             i_SAXIHP0RDISSUECAP1EN=Const(0, 1),
             i_SAXIHP0WRISSUECAP1EN=Const(0, 1),
+            **{f"i_{name}": Const(0, 1) for name in QUIET},
             **_connections("MAXIGP0", wrapped.gp0),
             **_connections("SAXIHP0", wrapped.hp0),
         )

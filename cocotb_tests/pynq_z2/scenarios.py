@@ -17,6 +17,7 @@ from eyas.interfaces.configs import SMALL_VISION
 from eyas.interfaces.fields import Record, RegisterBlock
 from eyas.interfaces.overlays import OVERLAYS
 from eyas.interfaces.thc import LookupTable, pack
+from models.vision.graph import Graph
 
 __all__ = ["DRAM", "SCENARIOS", "SIZE", "Scenario"]
 
@@ -88,14 +89,25 @@ class Scenario:
 
 
 def _vision() -> Scenario:
-    """A program, three pictures in the queue behind it."""
+    """A network and two pictures in the queue; then its first layer alone, a map."""
     work = Scenario("vision", "small")
     rng = np.random.default_rng(SEED)
     graph = pooled(rng)
+    first = graph.nodes[0]
+    tensors = {name: graph.tensors[name] for name in (graph.input, first.output)}
+    layer = Graph(
+        name="layer", tensors=tensors, nodes=(first,), input=graph.input, output=first.output
+    )
+    work.write("interrupt_enable", done=1, error=1)
+    for network, pictures in ((graph, 2), (layer, 1)):
+        _run_network(work, rng, network, pictures)
+    return work
+
+
+def _run_network(work: Scenario, rng: np.random.Generator, graph: Graph, pictures: int) -> None:
     program = compile_graph(graph, SMALL_VISION)
     common = {"magic": vision.DESCRIPTOR_MAGIC, "version": vision.DESCRIPTOR_VERSION, "slot": 1}
     counts = ("core_cycles", "job_cycles")
-    work.write("interrupt_enable", done=1, error=1)
     work.ring(
         vision.DESCRIPTOR,
         **common,
@@ -105,24 +117,23 @@ def _vision() -> Scenario:
         source_words=len(program.image) // 8,
         result=work.record(vision.RESULT, *counts),
     )
-    work.steps.append(("wait", "the program to load"))
+    work.steps.append(("wait", f"{graph.name} to load"))
     header = vision.HEADER.unpack_bytes(program.image)
     output = header["output_blocks"] * header["output_count"] * 8 * SMALL_VISION.beats_per_word
-    for number in range(3):
+    for number in range(pictures):
         picture = rng.integers(-128, 128, graph.tensors[graph.input].shape).astype(np.int8)
         work.ring(
             vision.DESCRIPTOR,
             **common,
             kind=vision.JobKind.INFER,
-            interrupt=int(number == 2),
+            interrupt=int(number == pictures - 1),
             tag=number,
             source=work.place(picture.tobytes()),
             source_words=header["source_words"],
             output=work.room(output),
             result=work.record(vision.RESULT, *counts),
         )
-    work.steps.append(("wait", "the last picture"))
-    return work
+    work.steps.append(("wait", f"the last picture of {graph.name}"))
 
 
 def _thc() -> Scenario:

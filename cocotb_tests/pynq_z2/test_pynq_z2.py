@@ -15,7 +15,9 @@ def test_bridge(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overlay", SCENARIOS)
-def test_wrapped_overlay(overlay, tmp_path):
+def test_wrapped_overlay(overlay, tmp_path, monkeypatch):
+    # These run for a few thousand cycles: compiling them well would take longer than running them.
+    monkeypatch.setenv("MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0")
     work = SCENARIOS[overlay]()
     plain = tmp_path / "plain.npz"
     run_plain(work, plain)
