@@ -19,6 +19,8 @@ else:  # what boards run is tested there; packaging is not
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ELSEWHERE = {"pynq", "pynq-sim"}
+"""Extras of environments of their own; noxfile.py has the versions that are tested."""
 OURS = ("eyas", "hdl", "models", "drivers", "bitstreams")
 
 
@@ -34,10 +36,10 @@ def pins() -> dict[str, str]:
 
 
 def requirements() -> list[Requirement]:
-    """Every requirement in pyproject.toml but those on our own extras."""
+    """Every requirement of the environment that constraints.txt pins, but those on our extras."""
     texts = [*PROJECT["dependencies"]]
-    for extra in PROJECT["optional-dependencies"].values():
-        texts += extra
+    for name, extra in PROJECT["optional-dependencies"].items():
+        texts += extra if name not in ELSEWHERE else []
     return [item for item in map(Requirement, texts) if item.name != "eyas"]
 
 
@@ -75,7 +77,19 @@ def test_the_base_needs_numpy_alone() -> None:
 def test_dev_holds_every_extra() -> None:
     extras = PROJECT["optional-dependencies"]
     (own,) = (item for item in map(Requirement, extras["dev"]) if item.name == "eyas")
-    assert own.extras == set(extras) - {"dev"}
+    assert own.extras == set(extras) - {"dev"} - ELSEWHERE
+
+
+def test_pynq_is_tested_within_its_bound() -> None:
+    (bound,) = (
+        item
+        for item in map(Requirement, PROJECT["optional-dependencies"]["pynq"])
+        if item.name == "pynq"
+    )
+    (tested,) = re.findall(r"^PYNQ = \[(.*)\]$", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    versions = re.findall(r'"([\d.]+)"', tested)
+    assert versions == ["3.1.2", "4.0.0"]
+    assert all(bound.specifier.contains(version) for version in versions)
 
 
 @pytest.mark.slow
@@ -126,7 +140,7 @@ def test_contributing_names_every_nox_session() -> None:
     )
     documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     assert sorted(documented) == sorted(sessions)
-    assert len(sessions) == 11
+    assert len(sessions) == 12
 
 
 def test_every_nox_session_has_a_docstring() -> None:
