@@ -67,7 +67,9 @@ class RowFeeder(wiring.Component):
         m = Module()
 
         # The next operation: taken, then checked for a cycle, then started.
-        full, checked, start = Signal(), Signal(), Signal()
+        full = Signal()
+        checked = Signal()
+        start = Signal()
         held = Signal(self.operation.payload.shape(), reset_less=True)
         arriving = self.operation.payload
         length = arriving.header.length
@@ -110,28 +112,30 @@ class RowFeeder(wiring.Component):
         cycle, and whether it writes."""
         beats_left = Signal.like(held.beats)
         rows_left = Signal.like(self.rows)
-        step = Signal.like(self.step, reset_less=True)
+        now = Signal.like(self.step, reset_less=True)
         address = Signal.like(self.read_address, reset_less=True)
-        payload, active, writes = Signal(), Signal(), Signal()
+        payload = Signal()
+        active = Signal()
+        writes = Signal()
         m.d.comb += [
             payload.eq(beats_left.any()),
             active.eq(payload | rows_left.any()),
-            writes.eq(payload & step.write),
+            writes.eq(payload & now.write),
             self.read_address.eq(address),
         ]
 
         # A row ends with its last part, or with the payload; rows beyond the payload have none.
-        parts = Mux(step.lanes == Lanes.INT32, 3, Mux(step.lanes == Lanes.UINT8, 1, 0))
+        parts = Mux(now.lanes == Lanes.INT32, 3, Mux(now.lanes == Lanes.UINT8, 1, 0))
         last = beats_left == 1
-        starts = ~payload | (step.part == 0)
-        ends = ~payload | last | (step.part == parts)
-        emit = rows_left.any() & Mux(step.old, starts, ends)
+        starts = ~payload | (now.part == 0)
+        ends = ~payload | last | (now.part == parts)
+        emit = rows_left.any() & Mux(now.old, starts, ends)
 
         m.d.sync += [
             self.valid.eq(active),
-            self.step.eq(step),
+            self.step.eq(now),
             self.step.write.eq(writes),
-            self.step.first.eq(step.first & payload),
+            self.step.first.eq(now.first & payload),
             self.step.emit.eq(emit),
             self.release.eq(payload & last),
         ]
@@ -140,9 +144,9 @@ class RowFeeder(wiring.Component):
                 address.eq(address + 1),
                 beats_left.eq(beats_left - payload),
                 rows_left.eq(rows_left - emit),
-                step.part.eq(Mux(ends, 0, step.part + 1)),
-                step.address.eq(step.address + ends),
-                step.first.eq(0),
+                now.part.eq(Mux(ends, 0, now.part + 1)),
+                now.address.eq(now.address + ends),
+                now.first.eq(0),
             ]
 
         action = held.action
@@ -152,14 +156,14 @@ class RowFeeder(wiring.Component):
                 address.eq(held.start),
                 beats_left.eq(Mux(reads, held.beats, 0)),
                 rows_left.eq(self.rows),
-                step.address.eq(held.slot << ceil_log2(self.config.slot_rows)),
-                step.part.eq(0),
-                step.lanes.eq(Mux(action == RowAction.PASS, Lanes.INT32, held.lanes)),
-                step.first.eq(1),
-                step.job.eq(held.job),
-                step.store.eq(action != RowAction.ADD),
-                step.write.eq(_writes(action)),
-                step.old.eq(_any(action, RowAction.NONE, RowAction.SWAP, RowAction.READ)),
+                now.address.eq(held.slot << ceil_log2(self.config.slot_rows)),
+                now.part.eq(0),
+                now.lanes.eq(Mux(action == RowAction.PASS, Lanes.INT32, held.lanes)),
+                now.first.eq(1),
+                now.job.eq(held.job),
+                now.store.eq(action != RowAction.ADD),
+                now.write.eq(_writes(action)),
+                now.old.eq(_any(action, RowAction.NONE, RowAction.SWAP, RowAction.READ)),
                 self.release_beats.eq(held.beats),
                 self.release.eq(~reads & held.beats.any()),
             ]

@@ -130,13 +130,13 @@ class RowLanes(wiring.Component):
 
         # Where each step stands: 0 address memory and table, 1 part the row, 2 add, 3 saturate,
         # 4 write and let out.
-        valid = Signal(5)
+        live = Signal(5)
         steps = [self.step] + [
             Signal(step_layout(config), name=f"s{stage}_step", reset_less=True)
             for stage in range(1, 5)
         ]
-        m.d.comb += [valid[0].eq(self.valid), self.idle.eq(~valid.any())]
-        m.d.sync += valid[1:].eq(valid[:-1])
+        m.d.comb += [live[0].eq(self.valid), self.idle.eq(~live.any())]
+        m.d.sync += live[1:].eq(live[:-1])
         m.d.sync += [steps[stage].eq(steps[stage - 1]) for stage in range(1, 5)]
         _s0, s1, _s2, s3, s4 = steps
 
@@ -180,7 +180,8 @@ class RowLanes(wiring.Component):
         # Stage 3: saturate, and bring the sums to their part of the row.
         new = Signal(ROW_BITS, reset_less=True)
         wide, packed = s3.lanes == Lanes.UINT16, s3.lanes == Lanes.INT32
-        lanes, word = Signal(ROW_BITS), Signal(_WORD_BITS)
+        lanes = Signal(ROW_BITS)
+        word = Signal(_WORD_BITS)
         m.d.comb += [
             lanes.eq(Cat(lane_sums.unsigned(raw_lanes[lane], wide) for lane in range(_INDICES))),
             word.eq(Cat(lane_sums.signed(raw_word[half]) for half in range(2))),
@@ -201,7 +202,7 @@ class RowLanes(wiring.Component):
                 m.d.sync += _byte(new, number).eq(
                     Mux(packed, in_word, Mux(wide, _byte(lanes, number), narrow))
                 )
-        m.d.sync += write_enable.eq(Mux(valid[3] & s3.write, enable, 0))
+        m.d.sync += write_enable.eq(Mux(live[3] & s3.write, enable, 0))
 
         # Stage 4: write, and let out. The row as it was has come here step by step.
         before = row
@@ -213,7 +214,7 @@ class RowLanes(wiring.Component):
             write.addr.eq(s4.address),
             write.data.eq(new),
             write.en.eq(write_enable),
-            self.row_valid.eq(valid[4] & s4.emit),
+            self.row_valid.eq(live[4] & s4.emit),
             self.row.eq(Mux(s4.old, before, new)),
         ]
 
