@@ -42,6 +42,7 @@ CHUNK_BYTES = 8 << 20
 """Memory that one descriptor's inputs may take; more is cut into several."""
 CHUNK_BLOCKS = 4096
 RECORD_OFFSET = 128
+TAG_OFFSET = DESCRIPTOR.offsets["tag"] // 8
 POLLS = 1000
 DOORBELL = THC_REGISTERS["doorbell"].offset
 INTERRUPT_ENABLE = THC_REGISTERS["interrupt_enable"].offset
@@ -79,6 +80,7 @@ class _ThcDriver(OverlayDriver):
         self.config = ThcConfig(**self._read("shape"), **self._read("slot_capacity"))
         self._buffers: dict[str, Buffer] = {}
         self._tag = 0
+        self._described: dict[str, int] | None = None
         self.cycles = 0
         """Cycles that the last call's descriptors took."""
         if not self._read("status")["idle"]:
@@ -113,17 +115,19 @@ class _ThcDriver(OverlayDriver):
         """Have a descriptor worked on; ThcError or BoardTimeout when it does not end well."""
         self._tag = (self._tag + 1) & 0xFFFF
         job = self._buffer("job", RECORD_OFFSET + RESULT.width // 8)
-        descriptor = DESCRIPTOR.pack_bytes(
-            {
-                "magic": DESCRIPTOR_MAGIC,
-                "version": DESCRIPTOR_VERSION,
-                "interrupt": 1,
-                "tag": self._tag,
-                "result": job.address + RECORD_OFFSET,
-                **fields,
-            }
-        )
-        job.array[: len(descriptor)] = np.frombuffer(descriptor, np.uint8)
+        if fields != self._described:  # else all but the tag stands there since the last time
+            descriptor = DESCRIPTOR.pack_bytes(
+                {
+                    "magic": DESCRIPTOR_MAGIC,
+                    "version": DESCRIPTOR_VERSION,
+                    "interrupt": 1,
+                    "result": job.address + RECORD_OFFSET,
+                    **fields,
+                }
+            )
+            job.array[: len(descriptor)] = np.frombuffer(descriptor, np.uint8)
+            self._described = fields
+        job.array[TAG_OFFSET : TAG_OFFSET + 2].view("<u2")[0] = self._tag
         job.flush()
         board = self.board
         board.write_register(INTERRUPT_ENABLE, EVERY_CAUSE)  # anew: it may have been reset
