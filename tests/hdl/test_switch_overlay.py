@@ -16,6 +16,8 @@ from eyas.interfaces.packet import Lanes, Packet, PacketKind
 from eyas.interfaces.switch import Outcome, Policy
 from eyas.interfaces.switch_config import SwitchConfig
 from eyas.interfaces.switch_registers import SwitchCode, SwitchPlace
+from hdl.esa.parser import IngressParser
+from hdl.overlays.switch import SwitchOverlay
 from models.esa.switch import GoldenSwitch, JobEntry
 
 pytestmark = pytest.mark.slow
@@ -69,6 +71,12 @@ def query(seq: int = 0, job: int = 0) -> bytes:
 
 def enable(switch: Switch, job: int = 0, **fields) -> None:
     assert command(switch, job, JobEntry(**fields), enable=1) == SwitchCode.NONE
+
+
+@pytest.mark.parametrize("component", [IngressParser, SwitchOverlay])
+def test_components_take_a_configuration(component):
+    with pytest.raises(TypeError, match="Config must be a SwitchConfig, not 64"):
+        component(64)
 
 
 @pytest.mark.parametrize("memory", [INFINITE, PYNQ_Z2], ids=["fast", "pynq"])
@@ -345,6 +353,18 @@ def test_a_reset_in_the_midst_leaves_nothing_behind(board, switch):
         assert switch.outcomes(0)[Outcome.FORWARDED] == 1
 
 
+def test_indices_wrap(board):
+    """More frames than an index of 16 bits counts."""
+    batch = [query(seq) for seq in range(2048)]
+    with Switch(board, ring_entries=2048) as switch:
+        enable(switch)
+        switch.set_moderation(2048, 100_000)
+        for _ in range(33):
+            assert switch.exchange(batch) == batch
+        assert switch.counters()["packets_out"] == 33 * 2048
+        assert switch._read("ingress")["consumer"] == 33 * 2048 & 0xFFFF
+
+
 def contribution(seq: int, worker: int, lanes: Lanes, priority: int = 1) -> bytes:
     coordinates = lanes.coordinates
     size = 4 * coordinates if lanes is Lanes.INT32 else coordinates // 2
@@ -365,7 +385,7 @@ def contribution(seq: int, worker: int, lanes: Lanes, priority: int = 1) -> byte
 )
 def test_beats_taken_are_what_the_port_allows(board, workers, lanes, policy):
     """With a memory of a beat a cycle each way: at least 0.99 of min(1, beats in / beats out)."""
-    count, swaps = 512, policy is Policy.ALWAYS
+    count, swaps = 1024, policy is Policy.ALWAYS
     with Switch(board, ring_entries=count) as switch:
         switch.set_policy(policy)
         enable(switch, workers=workers, needed=workers, lanes=lanes)
