@@ -4,6 +4,8 @@ Software is cocotbext-axi's AXI4-Lite master, DRAM its AXI4 slave; what the over
 is watched beat by beat, and nothing but the ring's entries may be written.
 """
 
+import logging
+
 import cocotb
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
@@ -39,6 +41,8 @@ class Bench:
         self.memory.pause(pauses)
         self.memory.data[:] = bytes([GUARD]) * len(self.memory.data)
         self.monitor = AxiMonitor(dut, rng)
+        # The master logs every access.
+        logging.getLogger(f"cocotb.{dut._name}.s_axi").setLevel(logging.WARNING)
         self.master = AxiLiteMaster(
             AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk, dut.aresetn, reset_active_level=False
         )
