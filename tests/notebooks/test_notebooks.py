@@ -16,7 +16,7 @@ from models.vision.graph import Graph
 from models.vision.networks import digits
 from tests.notebooks.execute import FOLDER, NOTEBOOKS, executed
 
-PICTURES = {"thc.ipynb": 1, "vision.ipynb": 2}
+PICTURES = {"switch.ipynb": 1, "thc.ipynb": 1, "vision.ipynb": 2}
 """Plots of each notebook."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -74,7 +74,7 @@ def test_a_kept_notebook_is_whole(name):
     assert all(plot.startswith(PNG) and len(plot) > 8_000 for plot in found)
 
 
-@pytest.mark.parametrize("overlay", ["vision", "thc"])
+@pytest.mark.parametrize("overlay", ["vision", "thc", "switch"])
 def test_it_says_which_two_lines_a_real_board_changes(overlay):
     cells = kept(f"{overlay}.ipynb").cells
     (said,) = (cell.source for cell in cells if "these two lines change" in cell.source)
