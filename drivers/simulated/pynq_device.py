@@ -43,15 +43,19 @@ from drivers.simulated.thc import thc_board
 from drivers.simulated.vision import vision_board
 from eyas.interfaces.configs import SMALL_VISION
 from eyas.interfaces.overlays import OVERLAYS, REGISTER_BASE
+from eyas.interfaces.switch_config import SwitchConfig
 
 try:
     from pynqmetadata.views.runtime import RuntimeMetadataParser  # PYNQ 4
 except ImportError:
     from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
 
-__all__ = ["BOARDS", "SMALL_BOARDS", "BoardFactory", "SimulatedPynqZ2"]
+__all__ = ["BOARDS", "SMALL_BOARDS", "SMALL_SWITCH", "BoardFactory", "SimulatedPynqZ2"]
 
 BoardFactory = Callable[[], SimulatedBoard]
+
+SMALL_SWITCH = SwitchConfig(slots=16, slot_bytes=64, jobs=8, ingress_beats=64, egress_rows=16)
+"""A switch with room for a few sums."""
 
 # With caches: a driver that forgets a flush or an invalidate fails here as it does on the board.
 BOARDS: Mapping[str, BoardFactory] = {
@@ -63,8 +67,9 @@ BOARDS: Mapping[str, BoardFactory] = {
 SMALL_BOARDS: Mapping[str, BoardFactory] = {
     **BOARDS,
     "vision": partial(vision_board, SMALL_VISION, caches=True),
+    "switch": partial(switch_board, SMALL_SWITCH, caches=True),
 }
-"""The same with the smallest vision array, which builds in seconds."""
+"""The same with a small vision array and a small switch, which build in seconds."""
 
 STEP = 1 << 14
 """Cycles between two looks at other tasks of the event loop, while an interrupt is waited for."""

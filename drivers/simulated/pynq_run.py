@@ -21,7 +21,9 @@ __all__ = ["chosen_device", "device_options"]
 def device_options(parser: argparse.ArgumentParser) -> None:
     """Add what tells one simulated PYNQ-Z2 from another to the arguments of ``parser``."""
     parser.add_argument(
-        "--small", action="store_true", help="the smallest vision array instead of the default one"
+        "--small",
+        action="store_true",
+        help="a small vision array and a small switch instead of the default ones",
     )
     parser.add_argument(
         "--files",

@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from drivers.simulated.switch import switch_board
 from drivers.simulated.thc import thc_board
 from drivers.simulated.vision import vision_board
 from eyas.compiler import compile_graph
 from eyas.interfaces.configs import SMALL_VISION
+from eyas.interfaces.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.switch_config import SwitchConfig
 from eyas.interfaces.thc import LookupTable, pack
+from models.esa.switch import GoldenSwitch, JobEntry
 from models.thc import fixed_point
 from models.thc.aggregate import aggregate
 from models.vision import reference
@@ -24,6 +28,8 @@ from models.vision.graph import Conv2D, FullyConnected, Graph, MaxPool2D, Tensor
 
 SEED = 612
 TABLE = LookupTable([0, 3, 5, 7, 9, 11, 13, 14, 16, 17, 19, 21, 23, 25, 27, 30])
+SMALL_SWITCH = SwitchConfig(slots=16, slot_bytes=64, jobs=8, ingress_beats=64, egress_rows=16)
+"""As of drivers.simulated.pynq_device, which cannot be imported here."""
 COUNT = 3001
 WORKERS = 5
 BLOCKS = 3
@@ -55,6 +61,19 @@ def network(rng: np.random.Generator) -> Graph:
     )  # fmt: skip
 
 
+def frames(rng: np.random.Generator) -> list[bytes]:
+    """What three workers send for five sums, in any order, one of them twice."""
+    packets = [
+        Packet(
+            PacketKind.DATA, 0, 0, seq, worker, priority=7, bitmap=1 << worker, count=1,
+            coordinates=64, payload=pack(rng.integers(0, 16, 64), 4).tobytes(),
+        ).to_bytes()
+        for seq in range(5)
+        for worker in range(3)
+    ]  # fmt: skip
+    return [packets[i] for i in [0, *rng.permutation(len(packets))]]
+
+
 def write(folder: Path) -> None:
     """Write the network and every expected value to ``folder``."""
     print(f"seed {SEED}")
@@ -69,6 +88,11 @@ def write(folder: Path) -> None:
     indices = fixed_point.encode(
         torch.from_numpy(words), torch.from_numpy(factors), TABLE, seed=1, step=2, worker=3
     )
+    sent = frames(rng)
+    switch = GoldenSwitch(SMALL_SWITCH)
+    switch.configure(0, JobEntry(True, 0, 3, 3, Lanes.UINT8, TABLE.entries))
+    received = [packet for frame in sent for packet in switch.receive(frame)]
+    assert received
     np.savez(
         folder / "expected.npz",
         pictures=pictures,
@@ -79,6 +103,8 @@ def write(folder: Path) -> None:
         words=words,
         factors=factors,
         indices=pack(indices.numpy(), 4),
+        frames=np.array([list(frame) for frame in sent], np.uint8),
+        packets=np.array([list(packet) for packet in received], np.uint8),
     )
 
 
@@ -86,6 +112,7 @@ def build() -> None:
     """Have the simulations in the cache."""
     vision_board(SMALL_VISION).close()
     thc_board().close()
+    switch_board(SMALL_SWITCH).close()
 
 
 if __name__ == "__main__":

@@ -105,6 +105,7 @@ def test_the_script_runs_as_it_is(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "vision: 63 values equal" in done.stdout
     assert "thc: 3001 sums and 1536 bytes of indices equal" in done.stdout
+    assert "switch: 5 packets equal" in done.stdout
 
 
 def test_pynq_itself_finds_driver_registers_and_interrupt(overlay, engine):

@@ -76,6 +76,7 @@ def test_the_script_runs_as_it_is(host, files):
     assert process.returncode == 0, errors
     assert "vision: 63 values equal" in output
     assert "thc: 3001 sums and 1536 bytes of indices equal" in output
+    assert "switch: 5 packets equal" in output
 
 
 def test_two_processes_at_once(host, files):

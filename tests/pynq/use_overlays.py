@@ -1,7 +1,8 @@
-"""Ordinary PYNQ code: drives both overlays, and compares every bit with what the models expect.
+"""Ordinary PYNQ code: drives every overlay, and compares every bit with what the models expect.
 
-``python use_overlays.py FILES DATA``: FILES holds ``vision.bit`` and ``thc.bit`` with their .hwh,
-DATA what ``tests.pynq.expected`` wrote. Nothing in here knows whether the board is simulated.
+``python use_overlays.py FILES DATA``: FILES holds ``vision.bit``, ``thc.bit`` and ``switch.bit``
+with their .hwh, DATA what ``tests.pynq.expected`` wrote. Nothing in here knows whether the board is
+simulated.
 """
 
 import sys
@@ -44,11 +45,21 @@ def aggregate(files: Path, expected) -> None:
     print(f"thc: {sums.size} sums and {indices.size} bytes of indices equal")
 
 
+def switch(files: Path, expected) -> None:
+    overlay = Overlay(str(files / "switch.bit"))
+    with overlay.switch_0 as engine:
+        engine.configure(0, 3, table=LookupTable(expected["table"].tolist()))
+        packets = engine.exchange(expected["frames"])
+    assert packets == [packet.tobytes() for packet in expected["packets"]]
+    print(f"switch: {len(packets)} packets equal")
+
+
 def main() -> None:
     files, data = Path(sys.argv[1]), Path(sys.argv[2])
     expected = np.load(data / "expected.npz")
     classify(files, data, expected)
     aggregate(files, expected)
+    switch(files, expected)
 
 
 if __name__ == "__main__":
