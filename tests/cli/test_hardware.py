@@ -3,23 +3,37 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bitstreams.synthesis import SynthesisError, SynthesisReport, synthesize_rtlil
 from eyas.interfaces.configs import SMALL_VISION
+from eyas.interfaces.switch_config import LARGE_SWITCH
+from eyas.interfaces.thc_config import DEFAULT_THC
 
 
-def test_verilog_and_its_description_agree(eyas, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("overlay", "config", "parameters"),
+    [
+        ("vision", "small", SMALL_VISION),
+        ("thc", "default", DEFAULT_THC),
+        ("switch", "large", LARGE_SWITCH),
+    ],
+)
+def test_verilog_and_its_description_agree(
+    eyas, tmp_path: Path, overlay: str, config: str, parameters: Any
+) -> None:
     folder = tmp_path / "new" / "folder"
-    answer = eyas("verilog", "vision", "-o", folder, "--config", "small")
+    answer = eyas("verilog", overlay, "-o", folder, "--config", config)
     assert answer.code == 0, answer.err
-    assert answer.out.splitlines() == [str(folder / "vision.v"), str(folder / "vision.json")]
-    described = json.loads((folder / "vision.json").read_text())
-    assert described["parameters"] == SMALL_VISION.as_dict()
-    source = (folder / "vision.v").read_text()
-    head = re.search(r"^module vision\((.*?)\);", source, re.MULTILINE | re.DOTALL)
-    assert head is not None, "there is no module vision"
+    files = folder / f"{overlay}.v", folder / f"{overlay}.json"
+    assert answer.out.splitlines() == [str(file) for file in files]
+    described = json.loads(files[1].read_text())
+    assert described["parameters"] == parameters.as_dict()
+    source = files[0].read_text()
+    head = re.search(rf"^module {overlay}\((.*?)\);", source, re.MULTILINE | re.DOTALL)
+    assert head is not None, f"there is no module {overlay}"
     names = {item["name"] for item in described["ports"]}
     assert set(re.findall(r"\w+", head[1])) == names
     assert {"aclk", "aresetn", "interrupt", "s_axi_awaddr", "m_axi_rdata"} <= names
@@ -31,6 +45,13 @@ def test_a_folder_that_cannot_be(eyas, tmp_path: Path) -> None:
     answer = eyas("verilog", "vision", "-o", place / "folder")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == f"eyas: {place / 'folder'} cannot be a folder: {place} is a file\n"
+
+
+def test_a_configuration_of_another_overlay(eyas, tmp_path: Path) -> None:
+    answer = eyas("verilog", "switch", "-o", tmp_path / "folder", "--config", "small")
+    assert (answer.code, answer.out) == (2, "")
+    assert "no configuration small of SwitchOverlay; there is default, large" in answer.err
+    assert not (tmp_path / "folder").exists()
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, found: SynthesisReport) -> None:
@@ -111,3 +132,19 @@ def test_the_default_overlay_keeps_its_budget() -> None:
     assert found.dsp <= 220
     assert found.bram36 <= 140
     assert found.lut <= 45_000
+
+
+@pytest.mark.synth
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "block_rams"),
+    [("default", 80), pytest.param("large", 140, marks=pytest.mark.nightly)],
+)
+def test_the_switch_fits(eyas, config: str, block_rams: int) -> None:
+    answer = eyas("report", "switch", "--config", config, "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    print(found)
+    assert found["dsp"] == 0
+    assert found["bram36"] <= block_rams
+    assert found["lut"] <= 16_000
