@@ -12,16 +12,14 @@ import numpy.typing as npt
 from eyas.interfaces.packet import HEADER_BYTES, Lanes, Packet, PacketError, PacketFault, PacketKind
 from eyas.interfaces.switch import COUNTED_OUTCOMES, Outcome, Policy, SlotState
 from eyas.interfaces.switch_config import DEFAULT_SWITCH, SwitchConfig
-from eyas.interfaces.thc import unpack as unpack_indices
 from models.esa.hashing import shared_slot, static_slot
 from models.esa.policy import DECISIONS, classify, decide
+from models.esa.sums import add_sums, contribution
 from models.esa.tables import SCAN, Action, Decision, Flag, Output, Relation
 
 __all__ = ["Event", "GoldenSwitch", "JobEntry", "SlotRecord", "SwitchSettings"]
 
 _COIN_TAPS = 0xB400
-_MOST = {Lanes.UINT8: 255, Lanes.UINT16: 65535, Lanes.INT32: (1 << 31) - 1}
-_LEAST = {Lanes.UINT8: 0, Lanes.UINT16: 0, Lanes.INT32: -(1 << 31)}
 
 
 @dataclass(frozen=True)
@@ -217,8 +215,7 @@ class GoldenSwitch:
             record.priority = max(record.priority, packet.priority)
             touched = True
             held = self.values[slot, : packet.coordinates]
-            held += self._contribution(packet)
-            held.clip(_LEAST[packet.lanes], _MOST[packet.lanes], out=held)
+            held[:] = add_sums(held, self._contribution(packet), packet.lanes)
         if decision.decays:
             self._decay(record)
         if decision.state is not None:
@@ -238,11 +235,7 @@ class GoldenSwitch:
             record.priority >>= 1
 
     def _contribution(self, packet: Packet) -> npt.NDArray[np.int64]:
-        if packet.lanes is Lanes.INT32:
-            return packet.sums().astype(np.int64)
-        payload = np.frombuffer(packet.payload, np.uint8)
-        indices = unpack_indices(payload, 4, packet.coordinates)
-        return np.asarray(self.jobs[packet.job].table, np.int64)[indices]
+        return contribution(packet, self.jobs[packet.job].table)
 
     def _sums_packet(self, slot: int, output: Output, packet: Packet | None) -> bytes:
         """The packet that carries what the slot holds."""
