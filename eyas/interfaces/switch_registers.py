@@ -21,6 +21,7 @@ import enum
 
 from eyas.interfaces.fields import Access, Field, Record, Register, RegisterBlock
 from eyas.interfaces.packet import HEADER_BYTES, MAX_PAYLOAD_BYTES, PacketFault
+from eyas.interfaces.register_parts import ExplainedCode, counter, identification, table_entries
 
 __all__ = [
     "DESCRIPTOR_BYTES",
@@ -55,18 +56,8 @@ RING_LOG2 = (2, 12)
 assert min(EGRESS_STRIDE, MAX_FRAME_BYTES) >= HEADER_BYTES + MAX_PAYLOAD_BYTES
 
 
-class SwitchCode(enum.IntEnum):
+class SwitchCode(ExplainedCode):
     """Error codes; ``text`` is what a user reads, ``remedy`` what to do."""
-
-    text: str
-    remedy: str
-
-    def __new__(cls, value: int, text: str, remedy: str) -> SwitchCode:
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.text = text
-        member.remedy = remedy
-        return member
 
     NONE = 0, "no error", "nothing is to be done"
     BUS_SLAVE = 1, "the memory answered a burst with SLVERR", "check the rings' buffers"
@@ -129,25 +120,15 @@ class SwitchPlace(enum.IntEnum):
     """Starting the rings, or taking an index; the index is the one refused."""
 
 
-def _counter(name: str, offset: int, doc: str) -> Register:
-    return Register(name, offset, Access.R, doc, (Field("value", 32, "count, wraps at 2^32"),))
-
-
 def _word(name: str, offset: int, doc: str, text: str) -> Register:
     return Register(name, offset, Access.RW, doc, (Field("address", 32, text),))
-
-
-def _entries(number: int, offset: int) -> Register:
-    first = 4 * number
-    fields = tuple(Field(f"entry{first + i}", 8, f"T[{first + i}]") for i in range(4))
-    return Register(f"table{number}", offset, Access.RW, "Entries of the job's table.", fields)
 
 
 FAULT_COUNTERS = (*(f"faults_{fault.name.lower()}" for fault in PacketFault), "faults_job")
 """Counters of frames that were no packet, in the order of the ingress's fault codes."""
 
 _FAULTS = tuple(
-    _counter(name, 0xC0 + 4 * i, f"Frames dropped: {text}.")
+    counter(name, 0xC0 + 4 * i, f"Frames dropped: {text}.")
     for i, (name, text) in enumerate(
         zip(
             FAULT_COUNTERS,
@@ -169,23 +150,7 @@ SWITCH_REGISTERS = RegisterBlock(
     0x1000,
     "Identity, policy, rings, interrupts, jobs, errors and counters of the switch overlay.",
     (
-        Register(
-            "identity",
-            0x00,
-            Access.R,
-            "Tells an Eyas switch overlay from anything else.",
-            (Field("value", 32, "0x53415945, 'EYAS'", reset=IDENTITY),),
-        ),
-        Register(
-            "version",
-            0x04,
-            Access.R,
-            "A driver refuses a major version it does not know.",
-            (
-                Field("minor", 16, "raised at additions", reset=VERSION_MINOR),
-                Field("major", 16, "raised at incompatible changes", reset=VERSION_MAJOR),
-            ),
-        ),
+        *identification("switch", IDENTITY, VERSION_MAJOR, VERSION_MINOR),
         Register(
             "shape",
             0x08,
@@ -373,10 +338,10 @@ SWITCH_REGISTERS = RegisterBlock(
                 Field("mask", 16, "their number less one; the number is a power of two"),
             ),
         ),
-        _entries(0, 0x8C),
-        _entries(1, 0x90),
-        _entries(2, 0x94),
-        _entries(3, 0x98),
+        table_entries(0, 0x8C, "Entries of the job's table."),
+        table_entries(1, 0x90, "Entries of the job's table."),
+        table_entries(2, 0x94, "Entries of the job's table."),
+        table_entries(3, 0x98, "Entries of the job's table."),
         Register(
             "job_command",
             0x9C,
@@ -412,17 +377,17 @@ SWITCH_REGISTERS = RegisterBlock(
             "Which counter OUTCOME_COUNT shows.",
             (Field("outcome", 8, "Outcome, 0 to 15"), Field("job", 8, "the job's number")),
         ),
-        _counter("outcome_count", 0xAC, "Packets of the job with this outcome."),
+        counter("outcome_count", 0xAC, "Packets of the job with this outcome."),
         *_FAULTS,
-        _counter("cycles", 0xE0, "Cycles since the counters were cleared."),
-        _counter("frames_in", 0xE4, "Frames handed to the core, good or not."),
-        _counter("packets_out", 0xE8, "Packets written to the egress ring."),
-        _counter("packets_lost", 0xEC, "Frames and packets lost to a bus error."),
-        _counter("offered_beats", 0xF0, "Cycles in which the core was offered a beat."),
-        _counter("taken_beats", 0xF4, "Beats that the core took."),
-        _counter("read_beats", 0xF8, "Beats read from memory."),
-        _counter("write_beats", 0xFC, "Beats written to memory."),
-        _counter("errors", 0x100, "Errors of the rings."),
+        counter("cycles", 0xE0, "Cycles since the counters were cleared."),
+        counter("frames_in", 0xE4, "Frames handed to the core, good or not."),
+        counter("packets_out", 0xE8, "Packets written to the egress ring."),
+        counter("packets_lost", 0xEC, "Frames and packets lost to a bus error."),
+        counter("offered_beats", 0xF0, "Cycles in which the core was offered a beat."),
+        counter("taken_beats", 0xF4, "Beats that the core took."),
+        counter("read_beats", 0xF8, "Beats read from memory."),
+        counter("write_beats", 0xFC, "Beats written to memory."),
+        counter("errors", 0x100, "Errors of the rings."),
     ),
 )
 

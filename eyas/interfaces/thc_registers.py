@@ -18,6 +18,7 @@ from __future__ import annotations
 import enum
 
 from eyas.interfaces.fields import Access, Field, Record, Register, RegisterBlock
+from eyas.interfaces.register_parts import ExplainedCode, counter, identification, table_entries
 
 __all__ = [
     "DESCRIPTOR",
@@ -61,18 +62,8 @@ class JobKind(enum.IntEnum):
     """Make indices of gradients."""
 
 
-class ThcCode(enum.IntEnum):
+class ThcCode(ExplainedCode):
     """Error codes; ``text`` is what a user reads, ``remedy`` what to do."""
-
-    text: str
-    remedy: str
-
-    def __new__(cls, value: int, text: str, remedy: str) -> ThcCode:
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.text = text
-        member.remedy = remedy
-        return member
 
     NONE = 0, "no error", "nothing is to be done"
     BUS_SLAVE = 1, "the memory answered a burst with SLVERR", "check the job's buffers"
@@ -110,38 +101,12 @@ class ThcCode(enum.IntEnum):
     BUSY = 13, "the doorbell was rung while a job ran; the job was dropped", "wait for its end"
 
 
-def _counter(name: str, offset: int, doc: str) -> Register:
-    return Register(name, offset, Access.R, doc, (Field("value", 32, "count, wraps at 2^32"),))
-
-
-def _entries(number: int, offset: int) -> Register:
-    first = 4 * number
-    fields = tuple(Field(f"entry{first + i}", 8, f"T[{first + i}]") for i in range(4))
-    return Register(f"table{number}", offset, Access.RW, "Entries of the table to open.", fields)
-
-
 THC_REGISTERS = RegisterBlock(
     "thc",
     0x1000,
     "Identity, jobs and their tables, doorbell, errors and counters of the THC overlay.",
     (
-        Register(
-            "identity",
-            0x00,
-            Access.R,
-            "Tells an Eyas THC overlay from anything else.",
-            (Field("value", 32, "0x54415945, 'EYAT'", reset=IDENTITY),),
-        ),
-        Register(
-            "version",
-            0x04,
-            Access.R,
-            "A driver refuses a major version it does not know.",
-            (
-                Field("minor", 16, "raised at additions", reset=VERSION_MINOR),
-                Field("major", 16, "raised at incompatible changes", reset=VERSION_MAJOR),
-            ),
-        ),
+        *identification("THC", IDENTITY, VERSION_MAJOR, VERSION_MINOR),
         Register(
             "shape",
             0x08,
@@ -215,12 +180,12 @@ THC_REGISTERS = RegisterBlock(
                 Field("tag", 16, "the tag of the job that met it"),
             ),
         ),
-        _counter("jobs_done", 0x40, "Descriptors ended, with or without an error."),
-        _counter("busy_cycles", 0x44, "Cycles with a descriptor at work."),
-        _counter("offered_beats", 0x48, "Cycles in which the lanes were offered a beat."),
-        _counter("taken_beats", 0x4C, "Beats that the lanes took."),
-        _counter("read_beats", 0x50, "Beats read from memory."),
-        _counter("write_beats", 0x54, "Beats written to memory."),
+        counter("jobs_done", 0x40, "Descriptors ended, with or without an error."),
+        counter("busy_cycles", 0x44, "Cycles with a descriptor at work."),
+        counter("offered_beats", 0x48, "Cycles in which the lanes were offered a beat."),
+        counter("taken_beats", 0x4C, "Beats that the lanes took."),
+        counter("read_beats", 0x50, "Beats read from memory."),
+        counter("write_beats", 0x54, "Beats written to memory."),
         Register(
             "job_select",
             0x60,
@@ -239,10 +204,10 @@ THC_REGISTERS = RegisterBlock(
                 Field("wide", 1, "16-bit sums, else 8-bit"),
             ),
         ),
-        _entries(0, 0x68),
-        _entries(1, 0x6C),
-        _entries(2, 0x70),
-        _entries(3, 0x74),
+        table_entries(0, 0x68, "Entries of the table to open."),
+        table_entries(1, 0x6C, "Entries of the table to open."),
+        table_entries(2, 0x70, "Entries of the table to open."),
+        table_entries(3, 0x74, "Entries of the table to open."),
         Register(
             "job_command",
             0x78,

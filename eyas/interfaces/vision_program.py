@@ -29,6 +29,7 @@ from __future__ import annotations
 import enum
 
 from eyas.interfaces.fields import Field, Record
+from eyas.interfaces.register_parts import ExplainedCode
 
 __all__ = [
     "DESCRIPTOR",
@@ -83,16 +84,8 @@ class Place(enum.IntEnum):
     RESULT = 7
 
 
-class ErrorCode(enum.IntEnum):
+class ErrorCode(ExplainedCode):
     """Error codes of result records and of the ERROR register; ``text`` is what a user reads."""
-
-    text: str
-
-    def __new__(cls, value: int, text: str) -> ErrorCode:
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.text = text
-        return member
 
     NONE = 0, "no error"
     BUS_SLAVE = 1, "the memory answered a burst with SLVERR"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
+from eyas.interfaces.register_parts import counter, identification
 
 __all__ = ["IDENTITY", "VERSION_MAJOR", "VERSION_MINOR", "VISION_REGISTERS"]
 
@@ -14,26 +15,12 @@ VERSION_MINOR = 0
 """Raised at any addition that older drivers can ignore."""
 
 
-def _counter(name: str, offset: int, doc: str) -> Register:
-    return Register(name, offset, Access.R, doc, (Field("value", 32, "count, wraps at 2^32"),))
-
-
 VISION_REGISTERS = RegisterBlock(
     "vision",
     0x1000,
     "Identity, control, job queue, errors and counters of the vision overlay.",
     (
-        Register(
-            "identity", 0x00, Access.R, "Tells an Eyas vision overlay from anything else.",
-            (Field("value", 32, "0x56415945, 'EYAV'", reset=IDENTITY),),
-        ),
-        Register(
-            "version", 0x04, Access.R, "A driver refuses a major version it does not know.",
-            (
-                Field("minor", 16, "raised at additions", reset=VERSION_MINOR),
-                Field("major", 16, "raised at incompatible changes", reset=VERSION_MAJOR),
-            ),
-        ),
+        *identification("vision", IDENTITY, VERSION_MAJOR, VERSION_MINOR),
         Register(
             "shape", 0x08, Access.R, "Shape of the array; a program fits exactly one.",
             (
@@ -110,23 +97,23 @@ VISION_REGISTERS = RegisterBlock(
             "error_tag", 0x38, Access.R, "Which job met the first error.",
             (Field("tag", 16, "the job's tag"),),
         ),
-        _counter("jobs_done", 0x3C, "Jobs ended, with or without an error."),
-        _counter("busy_cycles", 0x40, "Cycles with a job queued or running."),
-        _counter("core_cycles", 0x44, "Cycles in which the sequencer ran a program."),
-        _counter("array_cycles", 0x48, "Cycles in which the array took a pass."),
-        _counter("input_wait_cycles", 0x4C, "Cycles in which a program waited for its picture."),
-        _counter("read_beats", 0x50, "64-bit beats read from DRAM."),
-        _counter("read_wait_cycles", 0x54, "Cycles in which a read was open and no beat came."),
-        _counter("write_beats", 0x58, "64-bit beats written to DRAM."),
-        _counter("write_wait_cycles", 0x5C, "Cycles in which a beat to write was held up."),
+        counter("jobs_done", 0x3C, "Jobs ended, with or without an error."),
+        counter("busy_cycles", 0x40, "Cycles with a job queued or running."),
+        counter("core_cycles", 0x44, "Cycles in which the sequencer ran a program."),
+        counter("array_cycles", 0x48, "Cycles in which the array took a pass."),
+        counter("input_wait_cycles", 0x4C, "Cycles in which a program waited for its picture."),
+        counter("read_beats", 0x50, "64-bit beats read from DRAM."),
+        counter("read_wait_cycles", 0x54, "Cycles in which a read was open and no beat came."),
+        counter("write_beats", 0x58, "64-bit beats written to DRAM."),
+        counter("write_wait_cycles", 0x5C, "Cycles in which a beat to write was held up."),
         Register(
             "layer_select", 0x80, Access.RW, "Layer whose counters (of the last run) are read below.",
             (Field("layer", 8, "layer number"),),
         ),
-        _counter("layer_cycles", 0x84, "From the layer's start to its last result written."),
-        _counter("layer_array_cycles", 0x88, "Cycles in which the array took a pass."),
-        _counter("layer_requantize_cycles", 0x8C, "Cycles in which the array waited for requantisation."),
-        _counter("layer_drain_cycles", 0x90, "Cycles after the last pass until the last result was written."),
-        _counter("layer_table_cycles", 0x94, "Cycles before its start in which an ADD waited for its tables."),
+        counter("layer_cycles", 0x84, "From the layer's start to its last result written."),
+        counter("layer_array_cycles", 0x88, "Cycles in which the array took a pass."),
+        counter("layer_requantize_cycles", 0x8C, "Cycles in which the array waited for requantisation."),
+        counter("layer_drain_cycles", 0x90, "Cycles after the last pass until the last result was written."),
+        counter("layer_table_cycles", 0x94, "Cycles before its start in which an ADD waited for its tables."),
     ),
 )
