@@ -33,10 +33,10 @@ class SharedSlots:
         """The answer's lines."""
         first, second = self.reports
         say(
-            f"Switch: two jobs of {WORKERS} workers share {SLOTS} slots and a network that loses "
-            f"{LOSS:.0%} on each hop; the one of priority {first.priority} took a slot over "
-            f"{first.preemptions} times and finished at {first.finished:,.0f}, the one of priority "
-            f"{second.priority} at {second.finished:,.0f} (times of a hop); "
+            f"Switch: two jobs of {WORKERS} workers share {SLOTS} slots of the RTL and a network "
+            f"that loses {LOSS:.0%} on each hop; the one of priority {first.priority} took a slot "
+            f"over {first.preemptions} times and finished at {first.finished:,.0f}, the one of "
+            f"priority {second.priority} at {second.finished:,.0f} (times of a hop); "
             f"{first.resends + second.resends} packets were sent again"
         )
         if self.exact:
@@ -47,23 +47,32 @@ class SharedSlots:
 
 
 def share_slots(bars: Progress) -> SharedSlots:
-    """Gradients of real pictures, of two jobs, through one switch."""
+    """Gradients of real pictures, of two jobs, through the switch on the simulated board."""
+    from drivers.simulated.switch import switch_board
+    from drivers.switch import Switch
     from eyas.cli.switch_gradients import digit_gradients
     from eyas.interfaces.switch import Policy
     from eyas.services.gradient_job import GradientJob
     from eyas.services.loopback import Loopback
     from models.esa.network import LossyNetwork
 
+    building = bars.add_task("building the switch", total=100)
     task = bars.add_task("two jobs on four slots", total=None)
-    loopback = Loopback(
-        [
-            GradientJob(digit_gradients(SEED + job, WORKERS, ROUNDS), priority)
-            for job, priority in enumerate(PRIORITIES)
-        ],
-        SLOTS,
-        Policy.ESA,
-        LossyNetwork(SEED, LOSS),
-        progress=lambda done, total: bars.update(task, completed=done, total=total),
-    )
-    reports = tuple(loopback.run())
+    with (
+        switch_board(progress=lambda _, done: bars.update(building, completed=100 * done)) as board,
+        Switch(board) as driver,
+    ):
+        bars.update(building, completed=100)
+        loopback = Loopback(
+            [
+                GradientJob(digit_gradients(SEED + job, WORKERS, ROUNDS), priority)
+                for job, priority in enumerate(PRIORITIES)
+            ],
+            SLOTS,
+            Policy.ESA,
+            LossyNetwork(SEED, LOSS),
+            driver=driver,
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
+        )
+        reports = tuple(loopback.run())
     return SharedSlots(reports, all(report.equal and report.right for report in reports))

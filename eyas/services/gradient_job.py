@@ -59,6 +59,8 @@ class PreparedJob:
         W of each worker; under SWITCHML half of ``own``.
     own : int
         Slots of its own under SWITCHML.
+    epoch : int
+        Of the job's packets.
 
     Attributes
     ----------
@@ -74,6 +76,7 @@ class PreparedJob:
         policy: Policy,
         window: int,
         own: int,
+        epoch: int,
     ) -> None:
         self.source = source
         self.codec = codec
@@ -82,6 +85,7 @@ class PreparedJob:
         lanes = Lanes.UINT8 if workers * granularity < 256 else Lanes.UINT16
         check_sums(granularity, workers, 8 * lanes.dtype.itemsize)
         entry = JobEntry(
+            epoch=epoch,
             workers=workers,
             needed=source.needed or workers,
             lanes=lanes,

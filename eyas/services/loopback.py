@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -85,8 +85,10 @@ class Loopback:
     codec : Codec
     window : int
         W of each worker; at most half of a job's slots under SWITCHML.
+    epoch : int
+        Of all jobs' packets; another one than a driver's last.
     driver : drivers.switch.Switch or None
-        The RTL; None: the golden switch.
+        The RTL; None: the golden switch.  Its jobs are closed at the end.
     progress : callable or None
         Told of results delivered, and how many there will be.
 
@@ -108,6 +110,7 @@ class Loopback:
     network: LossyNetwork = field(default_factory=LossyNetwork)
     codec: Codec = field(default_factory=Codec.default)
     window: int = 4
+    epoch: int = 0
     driver: SwitchDriver | None = None
     progress: Callable[[int, int], None] | None = None
     prepared: list[PreparedJob] = field(default_factory=list, init=False)
@@ -135,7 +138,7 @@ class Loopback:
             When a job does not end, which is a fault of ours.
         """
         self.prepared = prepared = [
-            PreparedJob(number, source, self.codec, self.policy, self.window, self._own)
+            PreparedJob(number, source, self.codec, self.policy, self.window, self._own, self.epoch)
             for number, source in enumerate(self.jobs)
         ]
         switch = self._switch()
@@ -146,6 +149,9 @@ class Loopback:
             system.add(each.job)
         system.run(LIMIT)
         counters = switch.counters
+        for each in prepared:
+            terms = each.job.terms
+            switch.configure(terms.job, replace(terms.entry, enabled=False))
         self.reports = [self._report(each, system, counters) for each in prepared]
         return self.reports
 

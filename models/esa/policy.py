@@ -33,9 +33,9 @@ def _tabulate() -> tuple[tuple[Decision, ...], np.ndarray]:
         for flag, wanted in row.flags:
             fits &= (flags >> flag & 1) == wanted
         cells = np.ix_(
-            row.policies or range(shape[0]),
-            row.kinds or range(shape[1]),
-            row.relations or range(shape[2]),
+            np.array(row.policies or range(shape[0])),
+            np.array(row.kinds or range(shape[1])),
+            np.array(row.relations or range(shape[2])),
             np.flatnonzero(fits),
         )
         table[cells] = decisions.index(row.decision)

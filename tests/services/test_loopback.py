@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from drivers.simulated.switch import switch_board
+from drivers.switch import Switch
 from eyas.interfaces.switch import Policy
 from eyas.services.gradient_job import GradientJob
 from eyas.services.loopback import Loopback, partition
@@ -69,6 +71,17 @@ def test_higher_priority_has_the_slots(priorities: tuple[int, int]) -> None:
     assert high.passed < low.passed
     assert high.preemptions > 0
     assert low.preemptions == 0
+
+
+@pytest.mark.slow
+def test_the_rtl_does_the_same() -> None:
+    """Through the driver and the Verilated overlay everything is as with the golden switch."""
+    jobs = [GradientJob(gradients(seed, 2), priority) for seed, priority in ((1, 100), (2, 200))]
+    with switch_board() as board, Switch(board) as driver:
+        for epoch, policy in enumerate((Policy.ESA, Policy.ATP, Policy.SWITCHML, Policy.ALWAYS)):
+            golden = Loopback(jobs, 4, policy, LossyNetwork(4)).run()
+            rtl = Loopback(jobs, 4, policy, LossyNetwork(4), epoch=epoch, driver=driver).run()
+            assert rtl == golden
 
 
 def test_history_tells_who_holds_a_slot() -> None:
