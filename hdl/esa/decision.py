@@ -43,6 +43,7 @@ decision_layout = data.StructLayout(
         "rows": 3,  # a RowAction
         "claim": 1,
         "add": 1,
+        "joined": 1,
         "output": 3,  # an Output
         "changes": 1,
         "state": 2,
@@ -50,7 +51,8 @@ decision_layout = data.StructLayout(
         "outcome": 5,
     }
 )
-"""A decision: ``claim`` with SWAP as well; the slot becomes ``state`` where it ``changes``."""
+"""A decision: ``claim`` with SWAP as well; sums that leave have the contribution in them where it
+``joined``; the slot becomes ``state`` where it ``changes``."""
 
 
 class _Classes:
@@ -119,6 +121,7 @@ def _fields(decision: Decision) -> dict[str, int]:
         "rows": rows.value,
         "claim": decision.action in (Action.CLAIM, Action.SWAP),
         "add": decision.action is Action.ADD,
+        "joined": decision.action in (Action.CLAIM, Action.ADD),
         "output": decision.output.value,
         "changes": decision.state is not None,
         "state": decision.state or 0,

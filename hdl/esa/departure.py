@@ -8,7 +8,7 @@ from eyas.interfaces.packet import PACKET_MAGIC, PACKET_VERSION, PacketKind
 from eyas.interfaces.switch_config import SwitchConfig
 from hdl.esa.arrival import arrival_layout
 from hdl.esa.decision import decision_layout
-from hdl.esa.layouts import RowAction, event_layout, header_layout, operation_layout
+from hdl.esa.layouts import event_layout, header_layout, operation_layout
 from hdl.esa.slot_records import slot_layout
 from models.esa.tables import Output
 
@@ -60,9 +60,8 @@ class Departure(wiring.Component):
         arrived, decision, operation = self.arrived, self.decided.decision, self.operation
         packet = arrived.packet
 
-        # Sums leave with the record of before, if the packet adds nothing to them.
         leaving = Signal(slot_layout(self.config))
-        with m.If((decision.rows == RowAction.CLAIM) | (decision.rows == RowAction.ADD)):
+        with m.If(decision.joined):
             m.d.comb += leaving.eq(self.decided.record)
         with m.Else():
             m.d.comb += leaving.eq(self.before)

@@ -183,24 +183,24 @@ class Scheduler(wiring.Component):
             m.d.sync += coin.eq(coin[1:] ^ Mux(coin[0], _COIN_TAPS, 0))
 
         m.submodules.departure = departure = Departure(config)
-        decided = Signal(decided_layout(config), reset_less=True)
+        result = Signal(decided_layout(config), reset_less=True)
         m.d.sync += [
-            decided.decision.eq(decide.decision),
-            decided.record.key.eq(
+            result.decision.eq(decide.decision),
+            result.record.key.eq(
                 Mux(decide.decision.claim, arrival.arrived.key, records.record.key)
             ),
-            decided.record.status.eq(update.status),
+            result.record.status.eq(update.status),
         ]
         m.d.comb += [
             departure.arrived.eq(arrival.arrived),
             departure.before.eq(records.record),
-            departure.decided.eq(decided),
+            departure.decided.eq(result),
             queue.i.payload.eq(departure.operation),
             queue.i.valid.eq(leaves & departure.is_needed),
             is_wasted.eq(leaves & ~departure.is_needed),
             self.event.eq(departure.event),
             self.event_strobe.eq(leaves),
-            self.event_record.eq(decided.record),
+            self.event_record.eq(result.record),
         ]
 
         return m

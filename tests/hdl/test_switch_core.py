@@ -78,6 +78,7 @@ def meaning(decision: Decision) -> int:
             "rows": rows.value,
             "claim": decision.action in (Action.CLAIM, Action.SWAP),
             "add": decision.action is Action.ADD,
+            "joined": decision.action in (Action.ADD, Action.CLAIM),
             "output": decision.output.value,
             "changes": decision.state is not None,
             "state": 0 if decision.state is None else decision.state.value,
