@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.common import main
 from benchmarks.instant_board import InstantBoard
-from drivers.selftest import DATA
+from drivers.selftest_steps import DATA
 from drivers.thc import ThcAggregator
 from drivers.vision import VisionEngine
 from eyas.interfaces import thc_registers, vision_program

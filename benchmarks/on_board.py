@@ -24,7 +24,7 @@ from benchmarks.common import machine
 from drivers.board import Board
 from drivers.boards import open_board
 from drivers.errors import EyasError
-from drivers.selftest import DATA
+from drivers.selftest_steps import DATA
 from drivers.thc import ThcAggregator
 from drivers.vision import VisionEngine
 from eyas.interfaces.program_file import Program, ProgramFileError

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.driver_overhead import instant_thc, instant_vision
 from drivers.errors import BoardClosed, BoardTimeout, DriverClosed, InterruptLost
-from drivers.selftest import DATA
+from drivers.selftest_steps import DATA
 from drivers.thc import ThcAggregator, ThcEncoder
 from drivers.vision import VisionEngine
 from eyas.interfaces.program_file import Program

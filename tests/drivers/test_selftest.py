@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 
 from drivers import selftest as module
+from drivers import selftest_steps
 from drivers.errors import NoBoard
-from drivers.selftest import DATA, STEPS, main, selftest
+from drivers.selftest import STEPS, main, selftest
+from drivers.selftest_steps import DATA
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE
+from drivers.simulated.switch import switch_board
 from drivers.simulated.thc import thc_board
 from drivers.simulated.vision import vision_board
+from drivers.switch import Switch
 from drivers.thc import ThcAggregator
 from eyas.interfaces.program_file import Program
 from tests.drivers import known_answers
@@ -34,8 +38,8 @@ def shared_thc() -> Iterator[SimulatedBoard]:
 @pytest.fixture
 def thc(shared_thc, monkeypatch) -> Iterator[SimulatedBoard]:
     shared_thc.reset()
-    monkeypatch.setattr(module, "JOB_S", 5e-4)
-    monkeypatch.setattr(module, "QUIET_S", 1e-5)
+    monkeypatch.setattr(selftest_steps, "JOB_S", 5e-4)
+    monkeypatch.setattr(selftest_steps, "QUIET_S", 1e-5)
     yield shared_thc
     shared_thc.clear_faults()
 
@@ -70,7 +74,7 @@ def ended(overlay, board) -> dict[str, tuple[bool, str]]:
 
 @pytest.mark.slow
 def test_a_good_vision_board_is_well_twice(vision, monkeypatch):
-    monkeypatch.setattr(module, "QUIET_S", 1e-5)
+    monkeypatch.setattr(selftest_steps, "QUIET_S", 1e-5)
     for _ in range(2):
         found = ended("vision", vision)
         assert list(found) == ["identity", *STEPS["vision"]]
@@ -146,6 +150,57 @@ def test_wrong_values_are_found(thc, monkeypatch):
     assert "1 of 1000 sums of the known aggregation are wrong" in found["aggregation"][1]
 
 
+@pytest.fixture(scope="module")
+def shared_switch() -> Iterator[SimulatedBoard]:
+    with switch_board(memory=INFINITE) as board:
+        yield board
+
+
+@pytest.fixture
+def switch(shared_switch, monkeypatch) -> Iterator[SimulatedBoard]:
+    shared_switch.reset()
+    monkeypatch.setattr(selftest_steps, "JOB_S", 5e-4)
+    monkeypatch.setattr(selftest_steps, "QUIET_S", 1e-5)
+    yield shared_switch
+    shared_switch.clear_faults()
+
+
+@pytest.mark.slow
+def test_a_good_switch_is_well_twice(switch):
+    for _ in range(2):
+        found = ended("switch", switch)
+        assert list(found) == ["identity", *STEPS["switch"]]
+        assert all(ok for ok, _ in found.values()), found
+    assert "4 patterns of 8,192 bytes came through" in found["memory"][1]
+    assert "1,000 sums of 8 workers as expected, in one packet" in found["aggregation"][1]
+
+
+@pytest.mark.slow
+def test_a_switch_without_interrupts_is_found(switch):
+    switch.lose_interrupts()
+    found = ended("switch", switch)
+    assert [ok for ok, _ in found.values()] == [True, False, False, False]
+    assert "the overlay refused the job: check the interrupt's connection" in found["interrupt"][1]
+    switch.clear_faults()
+    assert all(ok for ok, _ in ended("switch", switch).values())
+
+
+@pytest.mark.slow
+def test_a_switch_that_changes_bits_is_found(switch, monkeypatch):
+    real = Switch.exchange
+
+    def wrong(self, frames, **options):
+        packets = [bytearray(packet) for packet in real(self, frames, **options)]
+        packets[-1][32 + 700] ^= 1
+        return [bytes(packet) for packet in packets]
+
+    monkeypatch.setattr(Switch, "exchange", wrong)
+    found = ended("switch", switch)
+    assert [ok for ok, _ in found.values()] == [True, False, True, False]
+    assert "1 of 32,768 values" in found["memory"][1]
+    assert "a wrong checksum" in found["aggregation"][1]
+
+
 def test_lines_and_code(thc, monkeypatch, capsys):
     """A line a step; code 1 when one of them is not well."""
     monkeypatch.setattr(module, "open_board", lambda overlay, **where: _Kept(thc))
@@ -191,7 +246,7 @@ def test_unknown_overlay(capsys):
     with pytest.raises(SystemExit) as end:
         main(["router"])
     assert end.value.code == 2
-    assert "there is no overlay router; known: vision, thc" in capsys.readouterr().err
+    assert "there is no overlay router; known: vision, thc, switch" in capsys.readouterr().err
 
 
 @pytest.mark.slow
