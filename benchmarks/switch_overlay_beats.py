@@ -3,6 +3,8 @@
 ``beats_taken`` is cycles with valid and ready ÷ cycles with valid at the core's input, beside
 ``bound`` = min(1, beats in ÷ beats out), the most that a 64-bit port out allows.  Two runs that
 differ in length alone are subtracted, so that neither the first nor the last packets count.
+Cycles without a beat to offer (a descriptor was read) do not count there, so that it can stand a
+little above the bound; ``beats_per_cycle`` counts every cycle.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.switch_core_beats import core_beats, latency_cycles, meter_board
+from benchmarks.switch_overlay_beats import overlay_beats
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
@@ -18,6 +19,13 @@ def test_beats_taken(board):
     assert found
     for name, figures in found.items():
         assert figures["beats_taken"] >= 0.99, f"{name}: {figures}"
+
+
+def test_the_overlay_takes_what_its_port_out_allows():
+    found = overlay_beats()
+    assert found
+    for name, figures in found.items():
+        assert figures["beats_taken"] >= 0.99 * figures["bound"], f"{name}: {figures}"
 
 
 def test_latency(board):
