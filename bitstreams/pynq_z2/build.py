@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bitstreams.pynq_z2 import openxc7, vivado
@@ -185,10 +186,11 @@ def _run(
 
 def _version(flow: Flow) -> str:
     """The first line in which the tool names its version; ``unknown`` when it does not."""
-    with suppress(OSError, subprocess.SubprocessError):
+    # Tools leave journals where they run.
+    with suppress(OSError, subprocess.SubprocessError), TemporaryDirectory() as folder:
         done = subprocess.run(
             flow.version, capture_output=True, text=True, timeout=120, check=False,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, cwd=folder,
         )  # fmt: skip
         lines = (done.stdout + done.stderr).splitlines()
         if lines:
