@@ -9,7 +9,7 @@ from cocotb.triggers import ClockCycles
 from cocotb_tests.common.axi3 import Axi3Master, Axi3Memory
 from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.timing import cycle, generator, start, until
-from cocotb_tests.pynq_z2.scenarios import DRAM, GUARD, SCENARIOS
+from cocotb_tests.pynq_z2.scenarios import DRAM, GUARD, SCENARIOS, Scenario
 from eyas.interfaces.overlays import REGISTER_BASE
 
 LIMIT = {"timeout_time": 5, "timeout_unit": "ms"}
@@ -20,10 +20,11 @@ BUSY = 150_000
 class Software:
     """A scenario's register accesses over GP0."""
 
-    def __init__(self, dut, master: Axi3Master, registers):
+    def __init__(self, dut, master: Axi3Master, work: Scenario):
         self._dut = dut
         self._master = master
-        self._registers = registers
+        self._registers = work.registers
+        self._causes = work.causes
 
     async def write(self, name: str, **fields: int) -> None:
         register = self._registers[name]
@@ -43,8 +44,8 @@ class Software:
         elif kind == "wait":
             await until(self._dut.aclk, lambda: self._dut.interrupt.value, what, BUSY)
             found = await self.read("interrupt_status")
-            assert found == {"done": 1, "error": 0}, f"waiting for {what}: {found}"
-            await self.write("interrupt_status", done=1, error=1)
+            assert found == self._causes, f"waiting for {what}: {found}"
+            await self.write("interrupt_status", **dict.fromkeys(found, 1))
             await ClockCycles(self._dut.aclk, 2)
             assert not self._dut.interrupt.value, "the interrupt stays"
         else:
@@ -65,7 +66,7 @@ async def same_bits_as_the_bare_overlay(dut):
     memory = Axi3Memory(dut, "hp0", rng, DRAM, bytearray(work.memory), gaps=0.2, latency=40)
     master = Axi3Master(dut, "gp0", rng, gaps=0.2)
     await start(dut)
-    software = Software(dut, master, work.registers)
+    software = Software(dut, master, work)
     for step in work.steps:
         await software.run(step)
     dut._log.info("%s is done after %d cycles", work.overlay, cycle())
@@ -97,7 +98,7 @@ async def a_bus_error_is_reported(dut):
     memory.faults.append((range(len(work.memory)), 2))
     master = Axi3Master(dut, "gp0", rng)
     await start(dut)
-    software = Software(dut, master, work.registers)
+    software = Software(dut, master, work)
     for step in work.steps:
         if step[0] == "wait":
             break

@@ -11,11 +11,15 @@ import numpy as np
 
 from cocotb_tests.vision_overlay.networks import pooled
 from eyas.compiler import compile_graph
+from eyas.interfaces import switch_registers as switch
 from eyas.interfaces import thc_registers as thc
 from eyas.interfaces import vision_program as vision
 from eyas.interfaces.configs import SMALL_VISION
 from eyas.interfaces.fields import Record, RegisterBlock
 from eyas.interfaces.overlays import OVERLAYS
+from eyas.interfaces.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.switch import Policy
+from eyas.interfaces.switch_registers import MAX_FRAME_BYTES
 from eyas.interfaces.thc import LookupTable, pack
 from models.vision.graph import Graph
 
@@ -44,6 +48,8 @@ class Scenario:
         Offsets of records and outputs that must have been written.
     cycles : list of range
         Offsets of cycle counts: they depend on the memory's pace and are not compared.
+    causes : dict
+        The interrupt's, as they stand at the end of each wait.
     """
 
     overlay: str
@@ -52,6 +58,7 @@ class Scenario:
     steps: list[tuple[Any, ...]] = field(default_factory=list)
     results: list[range] = field(default_factory=list)
     cycles: list[range] = field(default_factory=list)
+    causes: dict[str, int] = field(default_factory=lambda: {"done": 1, "error": 0})
     _free: int = 0x38
 
     @property
@@ -191,5 +198,60 @@ def _thc() -> Scenario:
     return work
 
 
-SCENARIOS: dict[str, Callable[[], Scenario]] = {"vision": _vision, "thc": _thc}
+def _switch() -> Scenario:
+    """Two jobs on one slot: one takes it over and completes, the other leaves in parts; a frame
+    that is no packet."""
+    causes = {"packets": 1, "drained": 1, "error": 0}
+    work = Scenario("switch", "default", causes=causes)
+    rng = np.random.default_rng(SEED)
+    work.write("interrupt_enable", drained=1, error=1)
+    work.write("policy", policy=Policy.ESA, slots_log2=0, decay_after=0, age_limit=0)
+    for job, lanes in ((1, Lanes.UINT8), (2, Lanes.INT32)):
+        work.write("job_select", job=job)
+        work.write("job_setup", workers=2, needed=2, epoch=7, lanes=lanes)
+        for row in range(4):
+            work.write(f"table{row}", **{f"entry{4 * row + i}": 16 * row + i for i in range(4)})
+        work.write("job_command", enable=1)
+        work.steps.append(("poll", "job_status", {"busy": 0, "code": 0}))
+
+    def frame(job: int, worker: int, coordinates: int) -> bytes:
+        indices = rng.integers(0, 256, coordinates // 2 if job == 1 else 4 * coordinates)
+        return Packet(
+            PacketKind.DATA,
+            job,
+            7,
+            worker=worker,
+            priority=50 * job,
+            lanes=Lanes.UINT8 if job == 1 else Lanes.INT32,
+            bitmap=1 << worker,
+            count=1,
+            coordinates=coordinates,
+            payload=indices.astype(np.uint8).tobytes(),
+        ).to_bytes()
+
+    frames = [frame(1, 0, 1000), frame(2, 0, 250), frame(1, 1, 1000), bytes(72), frame(2, 1, 250)]
+    lengths = [1000, 500, 1000]  # PARTIAL, the second contribution as it came, RESULT
+    start = work.place(b"".join(data.ljust(MAX_FRAME_BYTES, b"\0") for data in frames))
+    ring = [
+        switch.INGRESS_DESCRIPTOR.pack_bytes(address=start + i * MAX_FRAME_BYTES, size=len(data))
+        for i, data in enumerate(frames)
+    ]
+    work.write("ingress_base", address=work.place(b"".join(ring).ljust(64, b"\0")))
+    egress = work.place(bytes([GUARD]) * 4 * switch.EGRESS_STRIDE)
+    for number, length in enumerate(lengths):
+        first = egress - DRAM + number * switch.EGRESS_STRIDE
+        work.results += [range(first, first + 32), range(first + 32, first + 32 + length)]
+    work.write("egress_base", address=egress)
+    work.write("window_base", address=start)
+    work.write("window_end", address=start + len(frames) * MAX_FRAME_BYTES)
+    work.write("ring_sizes", ingress_log2=3, egress_log2=2)
+    work.write("control", start=1)
+    work.write("ingress_doorbell", producer=len(frames))
+    work.steps.append(("wait", "the frames to be done with"))
+    work.steps.append(("poll", "egress", {"producer": len(lengths)}))
+    work.steps.append(("poll", "faults_foreign", {"value": 1}))
+    return work
+
+
+SCENARIOS: dict[str, Callable[[], Scenario]] = {"vision": _vision, "thc": _thc, "switch": _switch}
 """Overlay to its work."""
