@@ -10,7 +10,7 @@ together the decision.  The classes are found by comparing rows and columns of
 from functools import lru_cache
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Shape, Value, unsigned
+from amaranth.hdl import Cat, Module, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -255,7 +255,9 @@ class JudgeSlot(wiring.Component):
 
 
 class Decide(wiring.Component):
-    """Last step, combinational: what is done.
+    """Last step: what is done.
+
+    Latency: none from ``slot_class``, 1 cycle from ``packet_class``, which is known before.
 
     Members
     -------
@@ -275,6 +277,20 @@ class Decide(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        index = Cat(self.slot_class, self.packet_class)
-        m.d.comb += Value.cast(self.decision).eq(_look_up(index, _classes().decision))
+        table = _classes().decision.reshape(-1, 1 << len(self.slot_class))
+        is_class = Signal(len(table), reset_less=True)
+        m.d.sync += is_class.eq(Cat(self.packet_class == number for number in range(len(table))))
+        # Each bit: one of the packet classes, and a slot class at which it is set for them.
+        for place, bit in enumerate(Value.cast(self.decision)):
+            members: dict[tuple[str, ...], int] = {}
+            for number, row in enumerate(table):
+                patterns = tuple(_patterns(row >> place & 1))
+                members[patterns] = members.get(patterns, 0) | 1 << number
+            m.d.comb += bit.eq(
+                Cat(
+                    (is_class & mask).any() & self.slot_class.matches(*patterns)
+                    for patterns, mask in members.items()
+                    if patterns
+                ).any()
+            )
         return m
