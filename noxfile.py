@@ -30,6 +30,10 @@ BOARD_TESTS = [
 
 PYNQ = ["3.1.2", "4.0.0"]
 """The last PYNQ for the PYNQ-Z2, and the newest, for the simulated board alone."""
+PYNQ_TESTS = [
+    "tests/pynq/in_process.py", "tests/pynq/over_grpc.py", "tests/bitstreams/test_hwh.py",
+]  # fmt: skip
+"""Tests that need real PYNQ."""
 
 
 def module(session: nox.Session, name: str, *arguments: str) -> None:
@@ -125,7 +129,7 @@ def pynq(session: nox.Session, pynq: str) -> None:
         "pytest",
         "-W",
         "default",  # PYNQ's own warnings are no faults of ours
-        *(session.posargs or ["tests/pynq/in_process.py", "tests/pynq/over_grpc.py"]),
+        *(session.posargs or PYNQ_TESTS),
         env={"EYAS_PYNQ_DATA": folder},
     )
 
