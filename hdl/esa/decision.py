@@ -278,19 +278,21 @@ class Decide(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         table = _classes().decision.reshape(-1, 1 << len(self.slot_class))
-        is_class = Signal(len(table), reset_less=True)
-        m.d.sync += is_class.eq(Cat(self.packet_class == number for number in range(len(table))))
-        # Each bit: one of the packet classes, and a slot class at which it is set for them.
+        # Each bit: a group of packet classes, and a slot class at which it is set for them.
+        groups: dict[tuple[int, ...], Signal] = {}
         for place, bit in enumerate(Value.cast(self.decision)):
-            members: dict[tuple[str, ...], int] = {}
+            members: dict[tuple[str, ...], list[int]] = {}
             for number, row in enumerate(table):
-                patterns = tuple(_patterns(row >> place & 1))
-                members[patterns] = members.get(patterns, 0) | 1 << number
-            m.d.comb += bit.eq(
-                Cat(
-                    (is_class & mask).any() & self.slot_class.matches(*patterns)
-                    for patterns, mask in members.items()
-                    if patterns
-                ).any()
-            )
+                members.setdefault(tuple(_patterns(row >> place & 1)), []).append(number)
+            terms = []
+            for patterns, numbers in members.items():
+                if not patterns:
+                    continue
+                group = tuple(numbers)
+                if group not in groups:
+                    groups[group] = Signal(name=f"in_group{len(groups)}", reset_less=True)
+                    is_member = Cat(self.packet_class == number for number in group).any()
+                    m.d.sync += groups[group].eq(is_member)
+                terms.append(groups[group] & self.slot_class.matches(*patterns))
+            m.d.comb += bit.eq(Cat(terms).any())
         return m
