@@ -24,7 +24,7 @@ from models.esa.switch import GoldenSwitch, JobEntry
 from models.thc import fixed_point
 from models.thc.aggregate import aggregate
 from models.vision import reference
-from models.vision.graph import Conv2D, FullyConnected, Graph, MaxPool2D, Tensor
+from tests.small_network import small_network
 
 SEED = 612
 TABLE = LookupTable([0, 3, 5, 7, 9, 11, 13, 14, 16, 17, 19, 21, 23, 25, 27, 30])
@@ -33,32 +33,6 @@ SMALL_SWITCH = SwitchConfig(slots=16, slot_bytes=64, jobs=8, ingress_beats=64, e
 COUNT = 3001
 WORKERS = 5
 BLOCKS = 3
-
-
-def network(rng: np.random.Generator) -> Graph:
-    """A convolution, a pool and a fully connected layer on 8 × 9 × 3 pictures."""
-    tensors = (
-        Tensor("in", (8, 9, 3), 0.02, -5),
-        Tensor("a", (8, 9, 6), 0.05, 3),
-        Tensor("b", (4, 4, 6), 0.05, 3),
-        Tensor("c", (1, 1, 7), 0.1, 0),
-    )
-    nodes = (
-        Conv2D(
-            name="conv", input="in", output="a", weights=rng.integers(-128, 128, (6, 3, 3, 3)),
-            bias=rng.integers(-500, 500, 6), weight_scales=np.full(6, 0.004),
-            padding=(1, 1, 1, 1),
-        ),
-        MaxPool2D(name="pool", input="a", output="b", window=(2, 2), stride=(2, 2)),
-        FullyConnected(
-            name="full", input="b", output="c", weights=rng.integers(-128, 128, (7, 96)),
-            bias=rng.integers(-500, 500, 7), weight_scales=np.full(7, 0.002),
-        ),
-    )  # fmt: skip
-    return Graph(
-        name="pynq", tensors={item.name: item for item in tensors}, nodes=nodes, input="in",
-        output="c",
-    )  # fmt: skip
 
 
 def frames(rng: np.random.Generator) -> list[bytes]:
@@ -78,7 +52,7 @@ def write(folder: Path) -> None:
     """Write the network and every expected value to ``folder``."""
     print(f"seed {SEED}")
     rng = np.random.default_rng(SEED)
-    graph = network(rng)
+    graph = small_network(rng)
     compile_graph(graph, SMALL_VISION).save(folder / "network.eyas")
     pictures = rng.integers(-128, 128, (9, 8, 9, 3)).astype(np.int8)
     packed = pack(rng.integers(0, 16, (WORKERS, COUNT)), 4)

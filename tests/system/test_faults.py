@@ -16,38 +16,14 @@ from eyas.interfaces.program_file import Program
 from eyas.interfaces.vision_isa import INSTRUCTION
 from eyas.interfaces.vision_program import HEADER, ErrorCode, Place
 from models.vision import reference
-from models.vision.graph import Conv2D, FullyConnected, Graph, MaxPool2D, Tensor
+from models.vision.graph import Graph
+from tests.small_network import small_network
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     """A convolution, a pool and a fully connected layer on 8 × 9 × 3 pictures."""
-    rng = np.random.default_rng(3)
-    tensors = (
-        Tensor("in", (8, 9, 3), 0.02, -5),
-        Tensor("a", (8, 9, 6), 0.05, 3),
-        Tensor("b", (4, 4, 6), 0.05, 3),
-        Tensor("c", (1, 1, 7), 0.1, 0),
-    )
-    nodes = (
-        Conv2D(
-            name="conv", input="in", output="a", weights=rng.integers(-128, 128, (6, 3, 3, 3)),
-            bias=rng.integers(-500, 500, 6), weight_scales=np.full(6, 0.004),
-            padding=(1, 1, 1, 1),
-        ),
-        MaxPool2D(name="pool", input="a", output="b", window=(2, 2), stride=(2, 2)),
-        FullyConnected(
-            name="full", input="b", output="c", weights=rng.integers(-128, 128, (7, 96)),
-            bias=rng.integers(-500, 500, 7), weight_scales=np.full(7, 0.002),
-        ),
-    )  # fmt: skip
-    return Graph(
-        name="faults",
-        tensors={tensor.name: tensor for tensor in tensors},
-        nodes=nodes,
-        input="in",
-        output="c",
-    )
+    return small_network(np.random.default_rng(3))
 
 
 @pytest.fixture
