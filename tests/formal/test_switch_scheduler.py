@@ -244,10 +244,6 @@ def test_every_packet_has_one_outcome(tmp_path):
         depth=7,
         cover_depth=20,
         faults={
-            "looks_alone": (
-                lambda: build(mutant(Scheduler, "scan.look & ~after_look", "scan.look")),
-                "turn",
-            ),
             "dropped_unseen": (
                 lambda: build(
                     mutant(
