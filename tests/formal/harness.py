@@ -149,7 +149,7 @@ def _tools(folder):
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
-def check(dut, properties, folder, *, mode="prove", depth, skip=0, timeout=120):
+def check(dut, properties, folder, *, mode="prove", depth, skip=0, timeout=600):
     """Ask sby about ``properties`` of ``dut`` and return its :class:`Verdict`.
 
     Parameters
