@@ -25,6 +25,7 @@ class BoardLock:
     """
 
     _descriptor: int | None = None
+    _holder = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,7 +40,7 @@ class BoardLock:
             raise BoardBusy(name, holder, self.path) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        self._descriptor = descriptor
+        self._descriptor, self._holder = descriptor, os.getpid()
 
     def _open(self) -> int:
         """The file, of whichever user made it; what it says is left."""
@@ -61,6 +62,10 @@ class BoardLock:
         The file stays: removing it would let two processes hold locks on two files of one name.
         """
         if self._descriptor is not None:
+            # A forked child shares the lock: without this it would keep it from the next one, and
+            # it must not give up what its parent holds.
+            if os.getpid() == self._holder:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -23,6 +23,7 @@ __all__ = [
     "NoBoard",
     "OutOfMemory",
     "OverlayFileMissing",
+    "OverlayNotLoaded",
     "ProgramError",
     "ProtocolError",
     "RegisterError",
@@ -149,6 +150,16 @@ class OverlayFileMissing(BoardError):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"{path} is missing; an overlay needs its .bit and its .hwh side by side, of one name"
+        )
+        self.path = path
+
+
+class OverlayNotLoaded(BoardError):
+    """PYNQ could not load a bitstream, or read its hardware description."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} could not be loaded ({reason}); copy the .bit and the .hwh of one build again"
         )
         self.path = path
 

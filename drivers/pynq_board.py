@@ -17,9 +17,11 @@ from drivers.board_lock import BoardLock
 from drivers.errors import (
     BoardTimeout,
     BufferFreed,
+    EyasError,
     NoBoard,
     OutOfMemory,
     OverlayFileMissing,
+    OverlayNotLoaded,
     RegisterError,
     WrongOverlay,
 )
@@ -53,6 +55,12 @@ def require_pynq() -> Any:
             f"'eyas[pynq-sim]'"
         ) from None
     return pynq
+
+
+def _require_root(error: BaseException) -> None:
+    """NoBoard where that is what ``error`` says."""
+    if isinstance(error, OSError) and "Root permissions" in str(error):
+        raise NoBoard("PYNQ needs root to reach the overlay; run with sudo -s") from None
 
 
 class PynqMemory(Buffer):
@@ -174,8 +182,11 @@ class PynqBoard(Board):
 
         Raises
         ------
-        NoBoard, OverlayFileMissing, WrongOverlay, BoardBusy
-            Before anything is loaded, except for a WrongOverlay of the wrong version.
+        NoBoard, OverlayFileMissing, BoardBusy
+            Before anything is loaded.  PYNQ's own ``Overlay(…)`` loads first and asks later: where
+            several processes use a board, open it here.
+        OverlayNotLoaded, WrongOverlay
+            When PYNQ cannot load it, or it is another release's.
         """
         path = Path(bitstream).absolute()
         pynq = require_pynq()
@@ -185,7 +196,7 @@ class PynqBoard(Board):
         device = device or cls._active_device(pynq)
         lock = cls._claim(device, REGISTER_BASE)
         try:
-            overlay = pynq.Overlay(str(path), device=device, download=download)
+            overlay = cls._loaded(pynq, path, device=device, download=download)
             description = cls._described(overlay, path)
             entry = overlay.ip_dict[description.instance]
             mmio = pynq.MMIO(entry["phys_addr"], entry["addr_range"], device=device)
@@ -197,9 +208,19 @@ class PynqBoard(Board):
             )
         except BaseException as error:
             lock.release()
-            if isinstance(error, OSError) and "Root permissions" in str(error):
-                raise NoBoard("PYNQ needs root to reach the overlay; run with sudo") from None
+            _require_root(error)
             raise
+
+    @staticmethod
+    def _loaded(pynq: Any, path: Path, **options: Any) -> Any:
+        try:
+            return pynq.Overlay(str(path), **options)
+        except EyasError:
+            raise
+        except Exception as error:  # PYNQ's parsers and loaders raise whatever meets them
+            _require_root(error)
+            reason = f"{type(error).__name__}: {error}"
+            raise OverlayNotLoaded(path, " ".join(reason.split())) from error
 
     @staticmethod
     def _active_device(pynq: Any) -> Any:
@@ -207,8 +228,9 @@ class PynqBoard(Board):
             return pynq.Device.active_device
         except RuntimeError:
             raise NoBoard(
-                "PYNQ finds no device; run on the board as root, name a remote one in "
-                "PYNQ_REMOTE_DEVICES, or use the simulated PYNQ-Z2"
+                "PYNQ finds no device; on the board run as root and source "
+                "/etc/profile.d/xrt_setup.sh first (XILINX_XRT must be set), elsewhere name a "
+                "remote board in PYNQ_REMOTE_DEVICES or use the simulated PYNQ-Z2"
             ) from None
 
     @staticmethod

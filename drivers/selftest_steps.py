@@ -79,8 +79,8 @@ def _interrupt(
         except BoardTimeout:
             return
         raise _Wrong(
-            f"The interrupt is raised {when}; the bitstream and its .hwh may not belong together: "
-            f"copy both from one build"
+            f"The interrupt is raised {when}; load the overlay again, and if it stays, take "
+            f"another build of the bitstream"
         )
 
     require_low("before there was a job")
@@ -90,7 +90,7 @@ def _interrupt(
     except BoardTimeout:
         status = registers["interrupt_status"]
         remedy = (
-            "the overlay refused the job: check the interrupt's connection in the .hwh, and "
+            "the overlay refused the job: check the interrupt's connection in the bitstream, and "
             "/dev/uio on the board"
             if board.read_register(status.offset)
             else "the overlay did not see the job: load the overlay again"
@@ -102,9 +102,9 @@ def _interrupt(
     if arrives is False:
         raise _Wrong(
             "The overlay raised its interrupt and the processor did not get it, so that each wait "
-            "takes longer; check that the .hwh is the bitstream's, and /dev/uio on the board"
+            "takes longer; check /dev/uio on the board, and whether other software took its line"
         )
-    seen = "" if arrives else "; no interrupt to be had here, so the overlay is polled"
+    seen = "" if arrives else "; polled: no UIO device to be had here, or an event loop runs"
     return f"raised by a refused job, low before and after{seen}"
 
 

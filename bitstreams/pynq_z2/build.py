@@ -104,7 +104,7 @@ def write_inputs(
     texts[f"{name}.tcl"] = vivado.tcl(name, platform.part, CLOCK_HZ)
     texts[f"{name}.hwh"] = hwh(overlay, clock_hz=CLOCK_HZ)
     if flow == "openxc7":
-        texts[f"{name}.sh"] = openxc7.script(name, platform.device, platform.part, CLOCK_HZ)
+        texts[f"{name}.sh"] = openxc7.script(name, platform.part, CLOCK_HZ)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         write_atomically(folder / file, text.encode())

@@ -18,24 +18,29 @@ DATABASES = ("CHIPDB", "PRJXRAY_DB_DIR")
 _SCRIPT = Template("""\
 #!/bin/sh
 # Makes $name.bit for the PYNQ-Z2 with openXC7's tools; experimental. Run it in this folder, with
-# CHIPDB the folder of nextpnr-xilinx's $device.bin and PRJXRAY_DB_DIR that of Project X-Ray's data.
+# CHIPDB the folder of nextpnr-xilinx's $database.bin and PRJXRAY_DB_DIR that of Project X-Ray's
+# data.
 # No tool here times DSP48E1, block RAM and PS7: try the bitstream at a low FCLK0 first.
 set -eu
-: "$${CHIPDB:?set CHIPDB to the folder of $device.bin}"
+: "$${CHIPDB:?set CHIPDB to the folder of $database.bin}"
 : "$${PRJXRAY_DB_DIR:?set PRJXRAY_DB_DIR to the folder of zynq7/$part}"
 
 rm -f $name.bit $name.frames $name.fasm
 yosys -q -p "synth_xilinx -flatten -abc9 -arch xc7 -top $name; write_json $name.json" $name.v
-nextpnr-xilinx --chipdb "$$CHIPDB/$device.bin" --json $name.json --fasm $name.fasm --freq $megahertz
+nextpnr-xilinx --chipdb "$$CHIPDB/$database.bin" --json $name.json --fasm $name.fasm \\
+    --freq $megahertz
 fasm2frames --part $part --db-root "$$PRJXRAY_DB_DIR/zynq7" $name.fasm > $name.frames
 xc7frames2bit --part_file "$$PRJXRAY_DB_DIR/zynq7/$part/part.yaml" --part_name $part \\
     --frm_file $name.frames --output_file $name.bit
 """)
 
 
-def script(name: str, device: str, part: str, clock_hz: int) -> str:
+def script(name: str, part: str, clock_hz: int) -> str:
     """Return the shell script that makes ``name.bit`` of ``name.v``."""
-    return _SCRIPT.substitute(name=name, device=device, part=part, megahertz=f"{clock_hz / 1e6:g}")
+    database = part.rpartition("-")[0]  # one for all speed grades
+    return _SCRIPT.substitute(
+        name=name, database=database, part=part, megahertz=f"{clock_hz / 1e6:g}"
+    )
 
 
 def command(name: str) -> list[str]:

@@ -115,7 +115,7 @@ def test_constraints(tmp_path: Path) -> None:
 
 
 def test_the_open_flow_is_a_shell_script(tmp_path: Path) -> None:
-    script = openxc7.script("vision", "xc7z020", PART, CLOCK_HZ)
+    script = openxc7.script("vision", PART, CLOCK_HZ)
     (tmp_path / "vision.sh").write_text(script)
     subprocess.run(["sh", "-n", "vision.sh"], cwd=tmp_path, check=True, timeout=60)
     for tool in openxc7.TOOLS:
@@ -126,4 +126,4 @@ def test_the_open_flow_is_a_shell_script(tmp_path: Path) -> None:
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode
-        assert "set CHIPDB to the folder of xc7z020.bin" in done.stderr, variable
+        assert "set CHIPDB to the folder of xc7z020clg400.bin" in done.stderr, variable

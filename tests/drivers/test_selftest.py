@@ -116,7 +116,7 @@ def test_an_interrupt_that_is_stuck_is_found(thc, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arrives", "ok", "words"),
-    [(False, False, "the processor did not get it"), (None, True, "so the overlay is polled")],
+    [(False, False, "the processor did not get it"), (None, True, "polled: no UIO device")],
 )
 def test_an_interrupt_that_polling_makes_good_is_found(thc, monkeypatch, arrives, ok, words):
     monkeypatch.setattr(thc, "interrupt_arrives", lambda: arrives)
