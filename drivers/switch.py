@@ -11,7 +11,7 @@ import numpy.typing as npt
 from drivers.board import Board
 from drivers.errors import BoardTimeout, InterruptLost
 from drivers.switch_errors import RingFull, SwitchError
-from drivers.switch_rings import Frames, SwitchRings, checked_frames, is_packet
+from drivers.switch_rings import Frames, SwitchRings, checked_frames
 from drivers.switch_setup import SwitchSetup
 from eyas.interfaces.switch import Policy
 from eyas.interfaces.switch_registers import SWITCH_REGISTERS, SwitchPlace
@@ -96,6 +96,8 @@ class Switch(SwitchSetup):
         self._write("ring_sizes", ingress_log2=log2, egress_log2=log2)
         self._write("interrupt_enable", **CAUSES)
         self._write("control", start=1)
+        if not self._poll("status", "clearing", 0):
+            raise BoardTimeout("the counters to be cleared", 0)
         self.check()
 
     @property
@@ -252,12 +254,7 @@ class Switch(SwitchSetup):
     def _pull(self) -> None:
         count = self._arrived()
         if count:
-            packets = self._rings.read(self._reaped, count)
-            error = self._read("error")
-            if error["place"] == SwitchPlace.PACKETS:
-                # An entry that could not be written counts, and holds what it held before.
-                lost = error["index"] - self._reaped & 0xFFFF
-                packets = (p for i, p in enumerate(packets) if i != lost and is_packet(p))
-            self._held += packets
+            doubtful = bool(self._read("error")["code"])
+            self._held += self._rings.take(self._reaped, count, doubtful=doubtful)
             self._reaped = self._reaped + count & 0xFFFF
             self.board.write_register(ACKNOWLEDGE, self._reaped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from eyas.interfaces.switch_registers import (
     RING_LOG2,
 )
 
-__all__ = ["Frames", "SwitchRings", "checked_frames", "is_packet"]
+__all__ = ["Frames", "SwitchRings", "checked_frames"]
 
 Frames = Sequence["bytes | bytearray | memoryview"]
 
@@ -56,7 +56,7 @@ def checked_frames(
     return frames, found.astype(np.uint64)
 
 
-def is_packet(data: bytes) -> bool:
+def _is_packet(data: bytes) -> bool:
     """Whether ``data`` is a whole packet."""
     try:
         Packet.from_bytes(data)
@@ -97,6 +97,7 @@ class SwitchRings:
                 f"A ring's entries are a power of two from {least} to {most}, not {entries}"
             )
         self.entries = entries
+        self._before: dict[int, bytes] = {}
         self._buffers: list[Buffer] = []
         try:
             self.descriptors = self._allocate(board, (entries,), "<u8")
@@ -136,8 +137,12 @@ class SwitchRings:
         self.frames.flush()
         self.descriptors.flush()
 
-    def read(self, first: int, count: int) -> Iterator[bytes]:
-        """The packets from index ``first`` on."""
+    def take(self, first: int, count: int, *, doubtful: bool) -> list[bytes]:
+        """The packets from index ``first`` on.
+
+        Where entries are ``doubtful`` (the overlay met an error: one that could not be written
+        counts all the same), those are left out that are torn or hold what they held a round ago.
+        """
         self.packets.invalidate()
         memory = self.packets.array
         entries = self._entries(first, count)
@@ -145,9 +150,14 @@ class SwitchRings:
         lengths = words >> LENGTH_SHIFT & LENGTH_MASK
         sizes = np.minimum(lengths + HEADER_BYTES, MAX_PACKET_BYTES)
         flat = _flat(memory)
+        taken = []
         for entry, size in zip(entries.tolist(), sizes.tolist(), strict=True):
             start = entry * EGRESS_STRIDE
-            yield bytes(flat[start : start + size])
+            packet = bytes(flat[start : start + size])
+            if not doubtful or (packet != self._before.get(entry) and _is_packet(packet)):
+                taken.append(packet)
+            self._before[entry] = packet
+        return taken
 
     def _entries(self, first: int, count: int) -> npt.NDArray[np.intp]:
         return np.arange(first, first + count) & (self.entries - 1)

@@ -94,7 +94,7 @@ class SwitchCode(ExplainedCode):
     )
     RING_OVERRUN = (
         9,
-        "an index is further ahead than its ring allows; it was not taken",
+        "an index is further ahead than its ring allows, or goes back; it was not taken",
         "post no more than the ring has room for, acknowledge no more than has come",
     )
     JOB_ENABLED = 10, "the job is enabled", "disable it first"
@@ -182,7 +182,7 @@ SWITCH_REGISTERS = RegisterBlock(
                 Field("clear_counters", 1, "1: set every counter to 0"),
                 Field("start", 1, "1: start the rings, indices at 0"),
                 Field("stop", 1, "1: take no further descriptor; what is under way ends"),
-                Field("abort", 1, "1: the same, and drop what has not left yet"),
+                Field("abort", 1, "1: the same, and drop whatever leaves until the next START"),
             ),
         ),
         Register(
@@ -258,7 +258,13 @@ SWITCH_REGISTERS = RegisterBlock(
             0x54,
             Access.W,
             "Descriptors that software has written since START.",
-            (Field("producer", 16, "at most the ring's entries ahead of INGRESS.consumer"),),
+            (
+                Field(
+                    "producer",
+                    16,
+                    "at most the ring's entries ahead of INGRESS.consumer, and never back",
+                ),
+            ),
         ),
         Register(
             "ingress",

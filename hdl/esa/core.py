@@ -132,7 +132,7 @@ class SwitchCore(wiring.Component):
             self.event_record.eq(scheduler.event_record),
             self.ready.eq(scheduler.ready),
             self.idle.eq(
-                parser.idle & scheduler.idle & ~scheduler.flushing & rows.idle & ~rows.egress.valid
+                parser.idle & scheduler.idle & ~scheduler.flushing & rows.idle & rows.empty
             ),
         ]
 

@@ -45,6 +45,8 @@ class EgressQueue(wiring.Component):
         Rows that leave.
     settled : Out(1)
         All that was announced is in the queue, or has left.
+    empty : Out(1)
+        No row is in the queue; unlike ``o.valid`` it knows of a row in the cycle behind its push.
     """
 
     pending = 4
@@ -62,6 +64,7 @@ class EgressQueue(wiring.Component):
                 "row": In(ROW_BITS),
                 "o": Out(stream.Signature(egress_layout)),
                 "settled": Out(1),
+                "empty": Out(1),
             }
         )
 
@@ -98,6 +101,7 @@ class EgressQueue(wiring.Component):
             queue.i.valid.eq(self.row_valid | next_header),
             queue.i.payload.first.eq(~self.row_valid),
             self.settled.eq((lacking == 0) & ~headers.o.valid),
+            self.empty.eq(queue.level == 0),
         ]
         with m.If(self.row_valid):
             m.d.sync += lacking.eq(lacking - 1)

@@ -109,9 +109,8 @@ class RingControl(wiring.Component):
         with m.If(strobe & (command.stop | command.abort)):
             m.d.sync += self.running.eq(0)
         with m.If(strobe & command.abort):
+            # Until the next start: looks at slots go on, and software gives the memory back.
             m.d.sync += self.dropping.eq(1)
-        with m.Elif(self.idle):
-            m.d.sync += self.dropping.eq(0)
         with m.If(strobe & command.start):
             with m.If(self.running | ~self.idle):
                 m.d.comb += refused.eq(SwitchCode.RINGS_RUNNING)
@@ -123,6 +122,7 @@ class RingControl(wiring.Component):
                 m.d.comb += self.start.eq(1)
                 m.d.sync += [
                     self.running.eq(1),
+                    self.dropping.eq(0),
                     self.ingress_at.eq(self.ingress_base),
                     self.egress_at.eq(self.egress_base),
                     self.window_from.eq(self.window_base),
@@ -135,12 +135,13 @@ class RingControl(wiring.Component):
 
         # An index is judged in the cycle behind its write.
         rung, took = Signal(), Signal()
-        ahead, taken = Signal(16), Signal(16)
+        ahead, posted, taken = Signal(16), Signal(16), Signal(16)
         doorbell, acknowledge = Signal(16), Signal(16)
         m.d.sync += [
             rung.eq(self.doorbell_strobe),
             doorbell.eq(self.doorbell),
             ahead.eq(self.doorbell - self.consumed),
+            posted.eq(self.producer - self.consumed),
             took.eq(self.acknowledge_strobe),
             acknowledge.eq(self.acknowledge),
             taken.eq(self.acknowledge - self.consumer),
@@ -148,7 +149,7 @@ class RingControl(wiring.Component):
         waiting = Signal(16)
         m.d.sync += waiting.eq(self.produced - self.consumer)
         with m.If(rung):
-            with m.If(ahead > self.ingress_entries):
+            with m.If((ahead > self.ingress_entries) | (ahead < posted)):
                 m.d.comb += [
                     refused.eq(SwitchCode.RING_OVERRUN),
                     refused_index.eq(doorbell),

@@ -163,7 +163,7 @@ class RingReader(wiring.Component):
         beats = Signal(8, reset_less=True)
         code = Signal(8, reset_less=True)
         asks_frame, takes_turn = Signal(), Signal()
-        m.d.comb += takes_turn.eq(wants & fresh.all())
+        m.d.comb += takes_turn.eq(wants & fresh.all() & self.running)
         with m.FSM(name="look"):
             with m.State("FIELDS"):
                 m.d.sync += [

@@ -50,6 +50,8 @@ class RowEngine(wiring.Component):
         Packets that leave.
     idle : Out(1)
         All that leaves of the operations taken is in the queue, or has left.
+    empty : Out(1)
+        No row is in the queue.
     """
 
     def __init__(self, config: SwitchConfig):
@@ -66,6 +68,7 @@ class RowEngine(wiring.Component):
                 "table": In(TableWritePort(table_config(config))),
                 "egress": Out(stream.Signature(egress_layout)),
                 "idle": Out(1),
+                "empty": Out(1),
             }
         )
 
@@ -92,6 +95,7 @@ class RowEngine(wiring.Component):
             queue.row_valid.eq(lanes.row_valid),
             queue.row.eq(lanes.row),
             self.idle.eq(feeder.idle & lanes.idle & queue.settled),
+            self.empty.eq(queue.empty),
         ]
 
         return m

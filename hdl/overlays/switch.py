@@ -241,7 +241,7 @@ class SwitchOverlay(wiring.Component):
         m.d.comb += [
             moderation.producer.eq(writer.producer),
             moderation.consumer.eq(control.consumer),
-            moderation.acknowledged.eq(control.acknowledged),
+            moderation.acknowledged.eq(control.acknowledged | control.start),
             moderation.count.eq(registers.moderation.count),
             moderation.cycles.eq(registers.moderation.cycles),
             sets.packets.eq(moderation.due),

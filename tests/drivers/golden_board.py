@@ -234,7 +234,8 @@ class GoldenBoard(Board):
         self._ingress = self._doorbell = self._egress = self._acknowledged = 0
 
     def _ingress_doorbell_written(self, producer: int) -> None:
-        if producer - self._ingress & 0xFFFF > 1 << self._get("ring_sizes")["ingress_log2"]:
+        ahead, posted = producer - self._ingress & 0xFFFF, self._doorbell - self._ingress & 0xFFFF
+        if ahead > 1 << self._get("ring_sizes")["ingress_log2"] or ahead < posted:
             self._fail(SwitchCode.RING_OVERRUN, SwitchPlace.RINGS, producer, 0)
         else:
             self._doorbell = producer

@@ -428,6 +428,20 @@ def test_a_packet_that_could_not_be_written_is_lost(switch, board):
     assert switch.counters()["packets_lost"] == 1
 
 
+def test_packets_lost_behind_the_first_error_are_not_taken_for_old_ones(switch, board):
+    """ERROR names one entry; others that were not written hold packets of the round before."""
+    switch.configure(0, 1, table=TABLE)
+    switch.exchange([data(seq=100 + seq) for seq in range(16)])
+    for entry in (2, 3):
+        board.inject_write_error(switch._rings.packets.address + entry * EGRESS_STRIDE, 8)
+    with pytest.raises(SwitchError, match="packets, index 18"):
+        switch.exchange([data(seq=seq) for seq in range(6)])
+    board.clear_faults()
+    found = [*switch.reap(), *switch.exchange([data(seq=50)])]
+    assert [Packet.from_bytes(p).seq for p in found] == [0, 1, 4, 5, 50]
+    assert switch.counters()["packets_lost"] == 2
+
+
 def test_an_index_beyond_the_ring_is_refused_by_the_hardware(switch):
     switch._write("ingress_doorbell", producer=17)
     with pytest.raises(SwitchError, match="RING_OVERRUN"):

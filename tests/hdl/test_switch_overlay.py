@@ -190,6 +190,18 @@ def test_indices_beyond_their_ring_are_refused(switch):
     assert switch.exchange([query(5)]) == [query(5)]
 
 
+def test_a_doorbell_never_goes_back(switch):
+    enable(switch)
+    switch._write("control", stop=1)
+    switch._write("ingress_doorbell", producer=10)
+    switch.check()
+    switch._write("ingress_doorbell", producer=8)
+    with pytest.raises(SwitchError, match="RING_OVERRUN") as caught:
+        switch.check()
+    assert (caught.value.place, caught.value.index) == (SwitchPlace.RINGS, 8)
+    assert switch._read("ingress") == {"consumer": 0, "producer": 10}
+
+
 def post(switch: Switch, *descriptors: tuple[int, int]) -> None:
     """Post descriptors (address, size) of whatever kind."""
     rings = switch._rings
@@ -312,6 +324,36 @@ def test_moderation_counts_packets_and_cycles(board, switch):
     board.wait_interrupt(1e-3, "the packet's time")
     assert 5000 < board.cycles - before < 5400
     assert switch.reap() == [query(9)]
+
+
+@pytest.mark.parametrize("memory", [INFINITE, PYNQ_Z2], ids=["fast", "pynq"])
+def test_drained_comes_behind_the_last_packet(board, switch, memory):
+    """The packets' own interrupt would take much longer; none is ever forgotten."""
+    board.set_memory(memory)
+    enable(switch)
+    switch.set_moderation(ENTRIES, 1_000_000)
+    for seq in range(16):
+        before = board.cycles
+        switch.post([query(seq)])
+        switch.wait()
+        assert switch._read("egress")["producer"] == seq + 1
+        assert switch._read("status")["idle"] == 1
+        assert switch.reap() == [query(seq)]
+        assert board.cycles - before < 2000
+
+
+def test_nothing_is_written_behind_an_abort(board):
+    """A look that finds a slot too old must not write to memory that was given back."""
+    with Switch(board, ring_entries=ENTRIES) as switch:
+        switch.set_policy(Policy.ESA, age_limit=2, scan_period=100)
+        enable(switch, workers=2, needed=2)
+        assert switch.exchange([contribution(0, 0, Lanes.UINT8)]) == []
+    written = board.write_beats
+    board.run(20_000)
+    assert board.write_beats == written
+    with Switch(board, ring_entries=ENTRIES) as switch:
+        enable(switch)
+        assert switch.exchange([query(3)]) == [query(3)]
 
 
 def test_stop_and_abort(board, switch):
