@@ -254,7 +254,10 @@ class Switch(SwitchSetup):
     def _pull(self) -> None:
         count = self._arrived()
         if count:
-            doubtful = bool(self._read("error")["code"])
-            self._held += self._rings.take(self._reaped, count, doubtful=doubtful)
+            error = self._read("error")
+            packets = self._rings.take(self._reaped, count, doubtful=bool(error["code"]))
+            if error["place"] == SwitchPlace.PACKETS:
+                packets.pop(error["index"] - self._reaped & 0xFFFF, None)
+            self._held += packets.values()
             self._reaped = self._reaped + count & 0xFFFF
             self.board.write_register(ACKNOWLEDGE, self._reaped)

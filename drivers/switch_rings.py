@@ -137,8 +137,8 @@ class SwitchRings:
         self.frames.flush()
         self.descriptors.flush()
 
-    def take(self, first: int, count: int, *, doubtful: bool) -> list[bytes]:
-        """The packets from index ``first`` on.
+    def take(self, first: int, count: int, *, doubtful: bool) -> dict[int, bytes]:
+        """The packets from index ``first`` on, by how far their entries are behind it.
 
         Where entries are ``doubtful`` (the overlay met an error: one that could not be written
         counts all the same), those are left out that are torn or hold what they held a round ago.
@@ -150,12 +150,13 @@ class SwitchRings:
         lengths = words >> LENGTH_SHIFT & LENGTH_MASK
         sizes = np.minimum(lengths + HEADER_BYTES, MAX_PACKET_BYTES)
         flat = _flat(memory)
-        taken = []
-        for entry, size in zip(entries.tolist(), sizes.tolist(), strict=True):
+        taken = {}
+        places = zip(entries.tolist(), sizes.tolist(), strict=True)
+        for number, (entry, size) in enumerate(places):
             start = entry * EGRESS_STRIDE
             packet = bytes(flat[start : start + size])
             if not doubtful or (packet != self._before.get(entry) and _is_packet(packet)):
-                taken.append(packet)
+                taken[number] = packet
             self._before[entry] = packet
         return taken
 
