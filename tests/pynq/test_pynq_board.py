@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from drivers.errors import (
     NoBoard,
     OutOfMemory,
     OverlayFileMissing,
+    OverlayNotLoaded,
     RegisterError,
     WrongOverlay,
 )
@@ -282,6 +284,53 @@ def test_another_version_or_overlay_is_refused_and_the_board_free(device, files)
         pytest.raises(WrongOverlay, match="identity 0x00000001"),
     ):
         VisionEngine(board)
+
+
+@pytest.mark.parametrize(
+    ("met", "error", "words"),
+    [
+        (RuntimeError("Invalid length found"), OverlayNotLoaded,
+         r"vision\.bit could not be loaded \(RuntimeError: Invalid length found\); copy the"),
+        (OSError("Root permissions required."), NoBoard, "PYNQ needs root"),
+    ],
+)  # fmt: skip
+def test_what_pynq_cannot_load_is_named_and_the_board_free(
+    device, files, monkeypatch, met, error, words
+):
+    def fails(*_, **__):
+        raise met
+
+    monkeypatch.setattr(sys.modules["pynq"], "Overlay", fails)
+    with pytest.raises(error, match=words):
+        PynqBoard.open(files)
+    monkeypatch.setattr(sys.modules["pynq"], "Overlay", FakeOverlay)
+    PynqBoard.open(files).close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")  # of Python 3.12; nothing runs there
+def test_a_forked_child_does_not_keep_the_lock(device):
+    """Nor does it give up what its parent holds, when its copy goes."""
+    lock = BoardLock("forked")
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(read, 1)  # until the parent is done
+        os._exit(0)
+    try:
+        other = os.fork()
+        if not other:
+            lock.release()
+            os._exit(0)
+        assert os.waitpid(other, 0)[1] == 0
+        with pytest.raises(BoardBusy):
+            BoardLock("forked")
+        lock.release()
+        BoardLock("forked").release()
+    finally:
+        os.write(write, b"x")
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
 
 
 def hold(name: str, folder: str, ready, done) -> None:
