@@ -55,7 +55,7 @@ def bind() -> dict[str, type]:
 def _ip(default: Any, name: str, driver: Any) -> type:
     description = OVERLAYS[name]
 
-    class OverlayIP(driver, default):  # type: ignore[misc]
+    class OverlayIP(driver, default):  # type: ignore[misc]  # PYNQ is untyped
         bindto = [description.vlnv]
 
         def __init__(self, entry: dict[str, Any]) -> None:

@@ -35,6 +35,10 @@ QUIET_S = 0.001
 JOB_S = 0.1
 """How long a job may take, in seconds of the board's clock; each takes less than a millisecond."""
 
+AGAIN = (
+    "load the overlay again, and if it stays, check the clock against the bitstream's timing report"
+)
+
 
 class _Wrong(EyasError):
     """A step's finding: what is wrong and what to do."""
@@ -213,10 +217,7 @@ def _switch_aggregation(switch: Switch) -> str:
     try:
         result = Packet.from_bytes(packets[0])
     except PacketError as error:
-        raise _Wrong(
-            f"The result of the known aggregation is damaged ({error}); load the overlay again, "
-            f"and if it stays, check the clock against the bitstream's timing report"
-        ) from None
+        raise _Wrong(f"The result of the known aggregation is damaged ({error}); {AGAIN}") from None
     found = result.sums() if result.coordinates == len(expected) else np.zeros(len(expected))
     _require_equal(int((found != expected).sum()), len(expected), "sums of the known aggregation")
     return f"{len(expected):,} sums of {len(contributions)} workers as expected, in one packet"
@@ -256,17 +257,13 @@ def _compared(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str:
     raise _Wrong(
         f"{int((found != expected).sum()):,} of {expected.size:,} values are not what was written, "
         f"the first in pattern {number} at {place}: {expected[number, place]:#04x} became "
-        f"{found[number, place]:#04x}; load the overlay again, and if it stays, check the clock "
-        f"against the bitstream's timing report"
+        f"{found[number, place]:#04x}; {AGAIN}"
     )
 
 
 def _require_equal(wrong: int, total: int, what: str) -> None:
     if wrong:
-        raise _Wrong(
-            f"{wrong} of {total} {what} are wrong; load the overlay again, and if it stays, check "
-            f"the clock against the bitstream's timing report"
-        )
+        raise _Wrong(f"{wrong} of {total} {what} are wrong; {AGAIN}")
 
 
 STEPS: dict[str, dict[str, Callable[[Any], str]]] = {

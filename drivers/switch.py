@@ -96,8 +96,7 @@ class Switch(SwitchSetup):
         self._write("ring_sizes", ingress_log2=log2, egress_log2=log2)
         self._write("interrupt_enable", **CAUSES)
         self._write("control", start=1)
-        if not self._poll("status", "clearing", 0):
-            raise BoardTimeout("the counters to be cleared", 0)
+        self._await_cleared()
         self.check()
 
     @property

@@ -299,6 +299,10 @@ class SwitchSetup(OverlayDriver):
         """Set every counter to 0."""
         self._require_open("clear the counters")
         self._write("control", clear_counters=1)
+        self._await_cleared()
+
+    def _await_cleared(self) -> None:
+        """Return when the overlay has set its counters to 0, as it does after a reset too."""
         if not self._poll("status", "clearing", 0):
             raise BoardTimeout("the counters to be cleared", 0)
 

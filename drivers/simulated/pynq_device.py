@@ -79,7 +79,7 @@ STEP_PAUSE_S = 1e-4
 _numbers = itertools.count()
 
 
-class SimulatedPynqZ2(Device):  # type: ignore[misc]
+class SimulatedPynqZ2(Device):  # type: ignore[misc]  # PYNQ is untyped
     """A PYNQ-Z2 with simulated overlays, one at a time.
 
     Simulated time passes in register accesses, and while an interrupt or the clock is waited for.
@@ -244,7 +244,7 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]
             self.board.clock_hz = hertz
 
 
-class _SimulatedMemory(PynqBuffer):  # type: ignore[misc]
+class _SimulatedMemory(PynqBuffer):  # type: ignore[misc]  # PYNQ is untyped
     """A buffer that is not unmapped, but given back to the simulated DRAM."""
 
     freed: bool

@@ -85,7 +85,7 @@ def _guarded(answer: Callable[[], Any], response: Any) -> Any:
         return response(msg=str(error) or type(error).__name__)
 
 
-class _Device(remote_device_pb2_grpc.RemoteDeviceServicer):  # type: ignore[misc]
+class _Device(remote_device_pb2_grpc.RemoteDeviceServicer):  # type: ignore[misc]  # PYNQ is untyped
     """Files of the board that PYNQ reads and writes, among them the FPGA manager's."""
 
     def __init__(self, device: SimulatedPynqZ2) -> None:
@@ -132,7 +132,7 @@ class _Device(remote_device_pb2_grpc.RemoteDeviceServicer):  # type: ignore[misc
         self._device.load(stand_in_name(data) or Path(name).stem)
 
 
-class _Mmio(mmio_pb2_grpc.MmioServicer):  # type: ignore[misc]
+class _Mmio(mmio_pb2_grpc.MmioServicer):  # type: ignore[misc]  # PYNQ is untyped
     """Words at physical addresses."""
 
     def __init__(self, device: SimulatedPynqZ2) -> None:
@@ -168,7 +168,7 @@ class _Mmio(mmio_pb2_grpc.MmioServicer):  # type: ignore[misc]
         return mmio_pb2.WriteResponse(status=True)
 
 
-class _Buffers(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]
+class _Buffers(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]  # PYNQ is untyped
     """Contiguous memory, by handles."""
 
     def __init__(self, device: SimulatedPynqZ2) -> None:

@@ -29,6 +29,12 @@ from tests.drivers import known_answers
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture
+def short_waits(monkeypatch) -> None:
+    monkeypatch.setattr(selftest_steps, "JOB_S", 5e-4)
+    monkeypatch.setattr(selftest_steps, "QUIET_S", 1e-5)
+
+
 @pytest.fixture(scope="module")
 def shared_thc() -> Iterator[SimulatedBoard]:
     with thc_board(memory=INFINITE) as board:
@@ -36,10 +42,8 @@ def shared_thc() -> Iterator[SimulatedBoard]:
 
 
 @pytest.fixture
-def thc(shared_thc, monkeypatch) -> Iterator[SimulatedBoard]:
+def thc(shared_thc, short_waits) -> Iterator[SimulatedBoard]:
     shared_thc.reset()
-    monkeypatch.setattr(selftest_steps, "JOB_S", 5e-4)
-    monkeypatch.setattr(selftest_steps, "QUIET_S", 1e-5)
     yield shared_thc
     shared_thc.clear_faults()
 
@@ -157,10 +161,8 @@ def shared_switch() -> Iterator[SimulatedBoard]:
 
 
 @pytest.fixture
-def switch(shared_switch, monkeypatch) -> Iterator[SimulatedBoard]:
+def switch(shared_switch, short_waits) -> Iterator[SimulatedBoard]:
     shared_switch.reset()
-    monkeypatch.setattr(selftest_steps, "JOB_S", 5e-4)
-    monkeypatch.setattr(selftest_steps, "QUIET_S", 1e-5)
     yield shared_switch
     shared_switch.clear_faults()
 
