@@ -9,7 +9,7 @@ import enum
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["BYTES_PER_BEAT", "MAXIMUM_BURST", "Axi4", "AxiLite", "Response"]
+__all__ = ["BYTES_PER_BEAT", "MAXIMUM_BURST", "Axi4", "AxiLite", "Response", "connect_memory"]
 
 BYTES_PER_BEAT = 8
 """Bytes in a beat of :class:`Axi4`."""
@@ -111,3 +111,12 @@ class Axi4(wiring.Signature):
                 "r": In(stream.Signature(data.StructLayout({"data": 64, "resp": 2, "last": 1}))),
             }
         )
+
+
+def connect_memory(m, bus, reader, writer):
+    """Connect the channels of ``bus``, an :class:`Axi4` member of the component being elaborated,
+    to those of a burst reader and a burst writer."""
+    for part, channels in ((reader, ("ar", "r")), (writer, ("aw", "w", "b"))):
+        for channel in channels:
+            inside = getattr(part, f"bus_{channel}")
+            wiring.connect(m, inside, wiring.flipped(getattr(bus, channel)))

@@ -13,7 +13,7 @@ from eyas.interfaces.switch_registers import (
     VERSION_MAJOR,
     VERSION_MINOR,
 )
-from hdl.bus.axi import Axi4, AxiLite
+from hdl.bus.axi import Axi4, AxiLite, connect_memory
 from hdl.bus.burst_writer import BurstWriter
 from hdl.bus.counters import Counters
 from hdl.bus.flat import flat_verilog
@@ -91,10 +91,7 @@ class SwitchOverlay(wiring.Component):
 
         # The way of the data.
         wiring.connect(m, wiring.flipped(self.s_axi), registers.bus)
-        for part, channels in ((reader, ("ar", "r")), (bursts, ("aw", "w", "b"))):
-            for channel in channels:
-                inside = getattr(part, f"bus_{channel}")
-                wiring.connect(m, inside, wiring.flipped(getattr(self.m_axi, channel)))
+        connect_memory(m, self.m_axi, reader, bursts)
         wiring.connect(m, reader.o, core.i)
         wiring.connect(m, core.o, framer.i)
         wiring.connect(m, framer.sizes, writer.sizes)

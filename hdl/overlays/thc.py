@@ -13,7 +13,7 @@ from eyas.interfaces.thc_registers import (
     VERSION_MINOR,
     JobKind,
 )
-from hdl.bus.axi import Axi4, AxiLite
+from hdl.bus.axi import Axi4, AxiLite, connect_memory
 from hdl.bus.burst_reader import BurstReader
 from hdl.bus.burst_writer import BurstWriter
 from hdl.bus.counters import Counters
@@ -85,10 +85,7 @@ class ThcOverlay(wiring.Component):
         m.submodules.writer = writer = BurstWriter()
         m.submodules.counters = counters = Counters(COUNTERS)
         wiring.connect(m, wiring.flipped(self.s_axi), registers.bus)
-        for part, channels in ((reader, ("ar", "r")), (writer, ("aw", "w", "b"))):
-            for channel in channels:
-                inside = getattr(part, f"bus_{channel}")
-                wiring.connect(m, inside, wiring.flipped(getattr(self.m_axi, channel)))
+        connect_memory(m, self.m_axi, reader, writer)
 
         # Memory is the running job's; before and after, the control's.
         descriptor = control.descriptor

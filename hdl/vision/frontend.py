@@ -12,7 +12,7 @@ from eyas.interfaces.vision_registers import (
     VERSION_MINOR,
     VISION_REGISTERS,
 )
-from hdl.bus.axi import Axi4, AxiLite
+from hdl.bus.axi import Axi4, AxiLite, connect_memory
 from hdl.bus.burst_reader import BurstReader
 from hdl.bus.burst_writer import BurstWriter
 from hdl.bus.counters import Counters
@@ -120,11 +120,7 @@ class FrontEnd(wiring.Component):
         wiring.connect(m, run.bus.request, writer.request)
         wiring.connect(m, run.bus.beats, writer.i)
         wiring.connect(m, writer.response, run.bus.response)
-        for part, channel in (
-            (reader, "ar"), (reader, "r"), (writer, "aw"), (writer, "w"), (writer, "b"),
-        ):  # fmt: skip
-            inside = getattr(part, f"bus_{channel}")
-            wiring.connect(m, inside, wiring.flipped(getattr(self.m_axi, channel)))
+        connect_memory(m, self.m_axi, reader, writer)
 
         # Jobs.
         wiring.connect(m, queue.o, fetch.addresses)
