@@ -3,15 +3,14 @@
 import ast
 import enum
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from eyas.interfaces.packet import PACKET, Lanes, PacketFault, PacketKind
 from eyas.interfaces.switch import Outcome, Policy, SlotState
+from hdl.bus.doc_sections import record_section, table
 from models.esa.tables import ROWS, SCAN, Action, Decision, Flag, Output, Relation, Row
 
 __all__ = ["packet_page", "policies_page"]
-
-_Table = Callable[[Iterable[str], Iterable[Iterable[object]]], list[str]]
 
 _ACTIONS = {
     Action.KEEP: "sums untouched",
@@ -44,13 +43,13 @@ def member_texts(kind: type[enum.Enum]) -> dict[str, str]:
     return texts
 
 
-def _enum_table(kind: type[enum.IntEnum], table: _Table) -> list[str]:
+def _enum_table(kind: type[enum.IntEnum]) -> list[str]:
     texts = member_texts(kind)
     rows = [[item.value, f"`{item.name}`", texts.get(item.name, "")] for item in kind]
     return table(["value", "name", "meaning"], rows)
 
 
-def packet_page(record_section: Callable[..., list[str]], table: _Table) -> str:
+def packet_page() -> str:
     """The packet: header, kinds, lanes, faults."""
     module = inspect.getmodule(PacketKind)
     text = inspect.cleandoc(module.__doc__ or "").replace("``", "`").split("\n\n", 1)[1]
@@ -68,7 +67,7 @@ def packet_page(record_section: Callable[..., list[str]], table: _Table) -> str:
         "",
         "### Kinds",
         "",
-        *_enum_table(PacketKind, table),
+        *_enum_table(PacketKind),
         "",
         "### Lanes",
         "",
@@ -104,7 +103,7 @@ def _done(decision: Decision) -> list[str]:
     return [kept, _OUTPUTS[decision.output], state, decision.outcome.name]
 
 
-def policies_page(table: _Table) -> str:
+def policies_page() -> str:
     """The action tables, one a policy, and what their words mean."""
     lines = [
         "# The switch's action tables",
@@ -124,5 +123,5 @@ def policies_page(table: _Table) -> str:
         lines += table(header, rows)
     for kind in (Relation, Flag, SlotState, Outcome):
         lines += ["", f"### `{kind.__name__}`", "", inspect.cleandoc(kind.__doc__ or ""), ""]
-        lines += _enum_table(kind, table)
+        lines += _enum_table(kind)
     return "\n".join(lines) + "\n"
