@@ -95,7 +95,7 @@ def bench(session: nox.Session) -> None:
 @HERE
 def docs(session: nox.Session) -> None:
     """Generated pages against a fresh generation, and links and names in the written ones."""
-    pages = ["tests/test_project_docs.py", "tests/bus/test_register_docs.py"]
+    pages = ["tests/test_project_docs.py", "tests/pages/test_register_docs.py"]
     module(session, "pytest", *pages, *session.posargs)
 
 
@@ -143,4 +143,4 @@ def package(session: nox.Session) -> None:
         session.run("python", "-m", "zipfile", "-l", str(wheel), *session.posargs)
         session.install(str(wheel))
         session.cd(folder)
-        session.run("python", "-c", "import drivers, eyas, hdl.bus; import eyas.interfaces")
+        session.run("python", "-c", "import drivers, eyas, hdl.parts; import eyas.interfaces")

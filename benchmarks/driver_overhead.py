@@ -22,12 +22,13 @@ from benchmarks.instant_board import InstantBoard
 from drivers.selftest_steps import DATA
 from drivers.thc import ThcAggregator
 from drivers.vision import VisionEngine
-from eyas.interfaces import thc_registers, vision_program
-from eyas.interfaces.configs import DEFAULT_VISION
 from eyas.interfaces.overlays import OVERLAYS
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.thc import LookupTable
-from eyas.interfaces.thc_config import DEFAULT_THC
+from eyas.interfaces.thc import registers as thc_registers
+from eyas.interfaces.thc.config import DEFAULT_THC
+from eyas.interfaces.thc.formats import LookupTable
+from eyas.interfaces.vision import records as vision_program
+from eyas.interfaces.vision.config import DEFAULT_VISION
+from eyas.interfaces.vision.program_file import Program
 
 __all__ = ["instant_thc", "instant_vision", "measure"]
 

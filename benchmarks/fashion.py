@@ -38,7 +38,7 @@ def measure(epochs: int, pictures: int) -> dict[str, Any]:
     from drivers.simulated.vision import vision_board
     from drivers.vision import VisionEngine
     from eyas.compiler import compile_graph
-    from eyas.compiler.torch_import import from_module
+    from eyas.compiler.importers.torch_import import from_module
     from models.vision import reference
     from models.vision.graph import quantize_input
     from models.vision.networks import FashionNet, accuracy, train

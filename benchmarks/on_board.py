@@ -22,13 +22,13 @@ import numpy as np
 
 from benchmarks.common import machine
 from drivers.board import Board
-from drivers.boards import open_board
 from drivers.errors import EyasError
+from drivers.open_board import open_board
 from drivers.selftest_steps import DATA
 from drivers.thc import ThcAggregator
 from drivers.vision import VisionEngine
-from eyas.interfaces.program_file import Program, ProgramFileError
-from eyas.interfaces.thc import LookupTable
+from eyas.interfaces.thc.formats import LookupTable
+from eyas.interfaces.vision.program_file import Program, ProgramFileError
 
 __all__ = ["OVERLAYS", "Power", "latencies", "measure_thc", "measure_vision"]
 

@@ -22,7 +22,7 @@ from drivers.board import Board, Buffer
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.vision import vision_board
 from drivers.vision import VisionEngine
-from eyas.interfaces.program_file import Program
+from eyas.interfaces.vision.program_file import Program
 
 __all__ = ["measure"]
 
@@ -90,7 +90,7 @@ def program() -> Program:
     import torch
 
     from eyas.compiler import compile_graph
-    from eyas.compiler.torch_import import from_module
+    from eyas.compiler.importers.torch_import import from_module
     from models.vision.networks import FashionNet
 
     with torch.random.fork_rng(devices=[]):

@@ -13,10 +13,11 @@ from benchmarks.switch_meter import METER_REGISTERS, SwitchMeter
 from benchmarks.switch_overlay_beats import CASES, Case
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE
-from eyas.interfaces.packet import Lanes
-from eyas.interfaces.switch_config import DEFAULT_SWITCH, ROW_BYTES, SwitchConfig
-from hdl.bus.flat import flat_verilog
-from models.esa.switch import GoldenSwitch, JobEntry, SwitchSettings
+from eyas.interfaces.switch.config import DEFAULT_SWITCH, ROW_BYTES, SwitchConfig
+from eyas.interfaces.switch.packet import Lanes
+from hdl.parts.flat import flat_verilog
+from models.switch.golden import GoldenSwitch, SwitchSettings
+from models.switch.records import JobEntry
 
 __all__ = ["core_beats", "latency_cycles", "meter_board"]
 

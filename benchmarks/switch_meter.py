@@ -6,13 +6,13 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
-from eyas.interfaces.packet import HEADER_BYTES, PACKET
-from eyas.interfaces.switch_config import WORD_BYTES, SwitchConfig
-from hdl.bus.axi import Axi4, AxiLite
-from hdl.bus.burst_reader import BurstReader
-from hdl.bus.register_file import RegisterFile
-from hdl.bus.stream import StreamFifo
-from hdl.esa.core import SwitchCore
+from eyas.interfaces.switch.config import WORD_BYTES, SwitchConfig
+from eyas.interfaces.switch.packet import HEADER_BYTES, PACKET
+from hdl.parts.axi import Axi4, AxiLite
+from hdl.parts.burst_reader import BurstReader
+from hdl.parts.register_file import RegisterFile
+from hdl.parts.stream import StreamFifo
+from hdl.switch.core import SwitchCore
 
 __all__ = ["METER_REGISTERS", "SwitchMeter"]
 

@@ -21,10 +21,10 @@ from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE, PYNQ_Z2, MemoryModel
 from drivers.simulated.switch import switch_board
 from drivers.switch import Switch
-from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.interfaces.switch import Policy
-from eyas.interfaces.switch_config import DEFAULT_SWITCH, SwitchConfig
-from eyas.interfaces.thc import LookupTable, pack
+from eyas.interfaces.switch.config import DEFAULT_SWITCH, SwitchConfig
+from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.switch.states import Policy
+from eyas.interfaces.thc.formats import LookupTable, pack
 
 __all__ = ["CASES", "Case", "overlay_beats"]
 

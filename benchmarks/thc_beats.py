@@ -19,11 +19,11 @@ from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE
 from drivers.simulated.thc import thc_board
 from drivers.thc import ThcEncoder
-from eyas.interfaces.thc import LookupTable
-from eyas.interfaces.thc_config import ThcConfig
-from hdl.bus.flat import flat_verilog
-from hdl.thc.encoder import Encoder
-from hdl.thc.lookup_lanes import LookupLanes
+from eyas.interfaces.thc.config import ThcConfig
+from eyas.interfaces.thc.formats import LookupTable
+from hdl.parts.flat import flat_verilog
+from hdl.thc.encode.encoder import Encoder
+from hdl.thc.lanes.lookup_lanes import LookupLanes
 
 __all__ = ["beats_taken", "encoder_rate", "measure", "resources"]
 

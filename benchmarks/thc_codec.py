@@ -24,8 +24,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDSt
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.common import main
-from eyas.services.reference_aggregator import ReferenceAggregator
-from eyas.services.thc_hook import ThcState, thc_hook
+from eyas.services.aggregation.reference import ReferenceAggregator
+from eyas.services.hook.thc_hook import ThcState, thc_hook
 from models.thc.aggregate import lookup
 from models.thc.codec import Codec
 from models.thc.packing import pack

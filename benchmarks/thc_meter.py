@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
-from eyas.interfaces.thc_config import ThcConfig
-from hdl.bus.axi import Axi4, AxiLite
-from hdl.bus.register_file import RegisterFile
-from hdl.thc.packet_adder import PacketAdder
-from hdl.thc.packets import Emit
-from hdl.thc.row_words import RowWords
+from eyas.interfaces.thc.config import ThcConfig
+from hdl.parts.axi import Axi4, AxiLite
+from hdl.parts.register_file import RegisterFile
+from hdl.thc.lanes.packet_adder import PacketAdder
+from hdl.thc.lanes.packets import Emit
+from hdl.thc.lanes.row_words import RowWords
 
 __all__ = ["METER_REGISTERS", "ThcMeter"]
 

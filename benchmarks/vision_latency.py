@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.common import machine
 from eyas.data_files import find_data
-from eyas.interfaces.configs import DEFAULT_VISION
+from eyas.interfaces.vision.config import DEFAULT_VISION
 
 __all__ = ["PEERS", "measure"]
 
@@ -70,7 +70,7 @@ def _run(program: Any, memory: Any, pictures: np.ndarray) -> tuple[dict[str, Any
     """Figures, layers and outputs of ``program`` on a board with ``memory``."""
     from drivers.simulated.vision import vision_board
     from drivers.vision import VisionEngine
-    from eyas.cli.measure import measure as measure_pictures
+    from eyas.cli.vision.measure import measure as measure_pictures
 
     with vision_board(program.config, memory=memory) as board, VisionEngine(board) as engine:
         engine.load(program)
@@ -89,7 +89,7 @@ def measure(names: list[str]) -> dict[str, Any]:
     """Figures by network; ``names`` of :data:`TITLES`."""
     from drivers.simulated.memory import INFINITE, PYNQ_Z2
     from eyas.compiler import compile_graph
-    from eyas.compiler.tflite_import import import_tflite
+    from eyas.compiler.importers.tflite_import import import_tflite
     from models.vision import reference
 
     source, models = _models()
@@ -127,8 +127,8 @@ def measure(names: list[str]) -> dict[str, Any]:
 def _print(results: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from eyas.cli.console import table
-    from eyas.cli.run import LAYER_COLUMNS, layer_rows
+    from eyas.cli.common.console import table
+    from eyas.cli.vision.run import LAYER_COLUMNS, layer_rows
 
     console = Console(width=120)
     for name, title in TITLES.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eyas.interfaces.vision_program import ErrorCode, Place
+from eyas.interfaces.vision.records import ErrorCode, Place
 
 __all__ = [
     "BoardBusy",
@@ -205,23 +205,6 @@ class ProgramError(EyasError):
     """A program cannot run on this board."""
 
 
-_REMEDY: dict[int, str] = {
-    ErrorCode.BUS_SLAVE: "check the buffers that the job names",
-    ErrorCode.BUS_DECODE: "check the buffers that the job names",
-    ErrorCode.BAD_DESCRIPTOR: "use the driver that belongs to this overlay",
-    ErrorCode.BAD_PROGRAM: "compile the network again with this version",
-    ErrorCode.WRONG_SHAPE: "compile the network for this overlay's array",
-    ErrorCode.PROGRAM_TOO_LARGE: "unload a program or build an overlay with more memory",
-    ErrorCode.BAD_CRC: "load the program again from its file",
-    ErrorCode.EMPTY_SLOT: "load the program first",
-    ErrorCode.WRONG_SIZE: "give pictures of the program's input shape",
-    ErrorCode.BAD_INSTRUCTION: "compile the network again with this version",
-    ErrorCode.QUEUE_FULL: "wait for a job to end before starting the next",
-    ErrorCode.ABORTED: "start the job again",
-    ErrorCode.MISALIGNED: "take buffers from the board's allocate",
-}
-
-
 class JobError(BoardError):
     """The overlay ended a job with an error.
 
@@ -249,5 +232,9 @@ class JobError(BoardError):
         where = known_place.name if known_place is not None else f"place {place}"
         if known_place is Place.COMPUTE:
             where += f", layer {layer}"
-        remedy = _REMEDY.get(code, "use the driver that belongs to this overlay")
+        remedy = (
+            known_code.remedy
+            if known_code is not None
+            else "use the driver that belongs to this overlay"
+        )
         super().__init__(f"Job {tag} ended with {what} ({where}): {text}; {remedy}")

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from drivers.board import Board
-from drivers.boards import open_board
 from drivers.errors import EyasError
+from drivers.open_board import open_board
 from drivers.overlay import OverlayDriver
 from drivers.selftest_steps import STEPS
 from drivers.switch import Switch

@@ -17,12 +17,12 @@ from drivers.switch import Switch
 from drivers.thc import ThcAggregator, ThcError
 from drivers.vision import VisionEngine
 from eyas.interfaces.fields import RegisterBlock
-from eyas.interfaces.packet import HEADER_BYTES, Lanes, Packet, PacketError, PacketKind
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.switch_registers import SWITCH_REGISTERS
-from eyas.interfaces.thc import LookupTable, unpack
-from eyas.interfaces.thc_registers import THC_REGISTERS
-from eyas.interfaces.vision_registers import VISION_REGISTERS
+from eyas.interfaces.switch.packet import HEADER_BYTES, Lanes, Packet, PacketError, PacketKind
+from eyas.interfaces.switch.registers import SWITCH_REGISTERS
+from eyas.interfaces.thc.formats import LookupTable, unpack
+from eyas.interfaces.thc.registers import THC_REGISTERS
+from eyas.interfaces.vision.program_file import Program
+from eyas.interfaces.vision.registers import VISION_REGISTERS
 
 __all__ = ["DATA", "STEPS"]
 

@@ -13,31 +13,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from drivers.open_board import open_board
     from drivers.switch import Switch
+    from drivers.thc import ThcAggregator, ThcEncoder
     from drivers.vision import VisionEngine
     from eyas.compiler import compile_graph as compile  # noqa: A004
-    from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION, VisionConfig
-    from eyas.interfaces.program_file import Program
+    from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION, VisionConfig
+    from eyas.interfaces.vision.program_file import Program
 
 __all__ = [
     "DEFAULT_VISION",
     "SMALL_VISION",
     "Program",
     "Switch",
+    "ThcAggregator",
+    "ThcEncoder",
     "VisionConfig",
     "VisionEngine",
     "__version__",
     "compile",
+    "open_board",
 ]
 
 _HOMES = {
-    "DEFAULT_VISION": ("eyas.interfaces.configs", "DEFAULT_VISION"),
-    "SMALL_VISION": ("eyas.interfaces.configs", "SMALL_VISION"),
-    "Program": ("eyas.interfaces.program_file", "Program"),
-    "Switch": ("drivers.switch", "Switch"),
-    "VisionConfig": ("eyas.interfaces.configs", "VisionConfig"),
-    "VisionEngine": ("drivers.vision", "VisionEngine"),
+    "DEFAULT_VISION": ("eyas.interfaces.vision.config", "DEFAULT_VISION"),
+    "SMALL_VISION": ("eyas.interfaces.vision.config", "SMALL_VISION"),
+    "Program": ("eyas.interfaces.vision.program_file", "Program"),
+    "Switch": ("drivers.switch.switch", "Switch"),
+    "VisionConfig": ("eyas.interfaces.vision.config", "VisionConfig"),
+    "VisionEngine": ("drivers.vision.engine", "VisionEngine"),
     "compile": ("eyas.compiler", "compile_graph"),
+    "open_board": ("drivers.open_board", "open_board"),
 }
 """Public name to the module and the name in it."""
 

@@ -12,10 +12,10 @@ import pytest
 from drivers.board import Board, Buffer
 from drivers.errors import BoardTimeout, JobError, ProgramError, WrongOverlay
 from drivers.vision import VisionEngine
-from eyas.interfaces.configs import SMALL_VISION, VisionConfig
-from eyas.interfaces.program_file import Program, ProgramFileError
-from eyas.interfaces.vision_isa import INSTRUCTION
-from eyas.interfaces.vision_program import (
+from eyas.interfaces.vision.config import SMALL_VISION, VisionConfig
+from eyas.interfaces.vision.isa import INSTRUCTION
+from eyas.interfaces.vision.program_file import Program, ProgramFileError
+from eyas.interfaces.vision.records import (
     DESCRIPTOR,
     DESCRIPTOR_MAGIC,
     DESCRIPTOR_VERSION,
@@ -28,7 +28,7 @@ from eyas.interfaces.vision_program import (
     JobKind,
     Place,
 )
-from eyas.interfaces.vision_registers import IDENTITY, VERSION_MAJOR, VISION_REGISTERS
+from eyas.interfaces.vision.registers import IDENTITY, VERSION_MAJOR, VISION_REGISTERS
 
 SHAPE = (2, 3, 2)
 SIZE = 12

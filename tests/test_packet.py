@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from eyas.interfaces.packet import (
+from eyas.interfaces.switch.packet import (
     HEADER_BYTES,
     PACKET,
     Lanes,

@@ -14,10 +14,10 @@ from typing import Any
 
 from bitstreams.pynq_z2 import openxc7, vivado
 from bitstreams.pynq_z2.designs import DESIGNS
-from bitstreams.pynq_z2.hwh import hwh
 from bitstreams.pynq_z2.manifest import MANIFEST, manifest
 from eyas.interfaces.files import write_atomically
 from eyas.interfaces.overlays import CLOCK_HZ, OVERLAYS
+from eyas.pages.hwh import hwh
 
 __all__ = ["FLOWS", "BuildError", "Flow", "Progress", "build", "write_inputs"]
 

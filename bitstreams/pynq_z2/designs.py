@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
-from eyas.interfaces.switch_config import DEFAULT_SWITCH, LARGE_SWITCH
-from eyas.interfaces.thc_config import DEFAULT_THC
+from eyas.interfaces.configs import CONFIGS, OverlayConfig, named_config
 
 __all__ = ["DESIGNS", "Design"]
 
@@ -20,25 +17,20 @@ class Design:
 
     Attributes
     ----------
+    name : str
+        The overlay's, a key of :data:`eyas.interfaces.configs.CONFIGS`.
     module, component : str
         Where its component is: one with ``s_axi : In(AxiLite)``, ``m_axi : Out(Axi4())`` and
         ``interrupt : Out(1)``, whose constructor takes a configuration.
-    configs : mapping
-        Name to configuration; ``default`` is the published one.
     """
 
+    name: str
     module: str
     component: str
-    configs: Mapping[str, Any]
 
-    def config(self, name: str) -> Any:
-        """Return the configuration ``name``; ValueError that lists the others."""
-        if name not in self.configs:
-            raise ValueError(
-                f"there is no configuration {name} of {self.component}; "
-                f"there is {', '.join(self.configs)}"
-            )
-        return self.configs[name]
+    def config(self, name: str = "default") -> OverlayConfig:
+        """Return the overlay's configuration ``name``; ValueError that lists those there are."""
+        return named_config(self.name, name)
 
     def create(self, config: str = "default") -> Any:
         """Return the component with the configuration named ``config``.
@@ -50,12 +42,6 @@ class Design:
 
 
 DESIGNS = {
-    "vision": Design(
-        "hdl.overlays.vision", "VisionOverlay", {"default": DEFAULT_VISION, "small": SMALL_VISION}
-    ),
-    "thc": Design("hdl.overlays.thc", "ThcOverlay", {"default": DEFAULT_THC}),
-    "switch": Design(
-        "hdl.overlays.switch", "SwitchOverlay", {"default": DEFAULT_SWITCH, "large": LARGE_SWITCH}
-    ),
+    name: Design(name, f"hdl.overlays.{name}", f"{name.capitalize()}Overlay") for name in CONFIGS
 }
-"""Every overlay with RTL, by the name it has in OVERLAYS."""
+"""Every overlay's RTL, by its name."""

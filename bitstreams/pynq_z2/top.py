@@ -9,9 +9,9 @@ from amaranth.lib.wiring import In, Out
 
 from bitstreams.pynq_z2.platform import PynqZ2Platform
 from eyas.interfaces.overlays import REGISTER_BASE
-from hdl.bus.axi3 import Axi3
-from hdl.bus.axi3_bridge import Axi3LiteBridge
-from hdl.bus.axi3_port import Axi3MemoryPort
+from hdl.parts.axi3 import Axi3
+from hdl.parts.axi3_bridge import Axi3LiteBridge
+from hdl.parts.axi3_port import Axi3MemoryPort
 
 __all__ = ["BoardTop", "WrappedOverlay", "board_verilog"]
 

@@ -3,8 +3,8 @@
 from bitstreams.pynq_z2.designs import DESIGNS
 from bitstreams.pynq_z2.top import WrappedOverlay
 from eyas.interfaces.overlays import REGISTER_BASE
-from hdl.bus.axi3_bridge import Axi3LiteBridge
-from hdl.bus.flat import flat_verilog
+from hdl.parts.axi3_bridge import Axi3LiteBridge
+from hdl.parts.flat import flat_verilog
 
 __all__ = ["BRIDGE_BASE", "BRIDGE_WIDTH", "bridge_verilog", "wrapped_verilog"]
 

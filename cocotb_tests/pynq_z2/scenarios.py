@@ -11,16 +11,16 @@ import numpy as np
 
 from cocotb_tests.vision_overlay.networks import pooled
 from eyas.compiler import compile_graph
-from eyas.interfaces import switch_registers as switch
-from eyas.interfaces import thc_registers as thc
-from eyas.interfaces import vision_program as vision
-from eyas.interfaces.configs import SMALL_VISION
 from eyas.interfaces.fields import Record, RegisterBlock
 from eyas.interfaces.overlays import OVERLAYS
-from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.interfaces.switch import Policy
-from eyas.interfaces.switch_registers import MAX_FRAME_BYTES
-from eyas.interfaces.thc import LookupTable, pack
+from eyas.interfaces.switch import registers as switch
+from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.switch.registers import MAX_FRAME_BYTES
+from eyas.interfaces.switch.states import Policy
+from eyas.interfaces.thc import registers as thc
+from eyas.interfaces.thc.formats import LookupTable, pack
+from eyas.interfaces.vision import records as vision
+from eyas.interfaces.vision.config import SMALL_VISION
 from models.vision.graph import Graph
 
 __all__ = ["DRAM", "SCENARIOS", "SIZE", "Scenario"]

@@ -13,18 +13,19 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.streams import Stream, StreamContract, StreamSink, StreamSource
 from cocotb_tests.switch.frames import beats, verdict
 from cocotb_tests.switch.traffic import Traffic
-from eyas.interfaces.packet import HEADER_BYTES, Packet, PacketFault
-from eyas.interfaces.switch import COUNTED_OUTCOMES, Outcome, Policy, SlotState
-from eyas.interfaces.switch_config import ROW_BYTES, SwitchConfig
-from hdl.esa.layouts import (
+from eyas.interfaces.switch.config import ROW_BYTES, SwitchConfig
+from eyas.interfaces.switch.packet import HEADER_BYTES, Packet, PacketFault
+from eyas.interfaces.switch.states import COUNTED_OUTCOMES, Outcome, Policy, SlotState
+from hdl.switch.decide.scheduler import Scheduler
+from hdl.switch.decide.slot_records import slot_layout
+from hdl.switch.layouts import (
     egress_layout,
     event_layout,
     job_layout,
     settings_layout,
 )
-from hdl.esa.scheduler import Scheduler
-from hdl.esa.slot_records import slot_layout
-from models.esa.switch import GoldenSwitch, JobEntry
+from models.switch.golden import GoldenSwitch
+from models.switch.records import JobEntry
 
 CORES = {
     "few": SwitchConfig(slots=4, slot_bytes=64, jobs=4, ingress_beats=32, egress_rows=8),

@@ -7,7 +7,7 @@ import cocotb
 from cocotb.triggers import FallingEdge
 
 from cocotb_tests.common import timing
-from hdl.esa.crc32 import Crc32, ZeroBytes
+from hdl.parts.crc32 import Crc32, ZeroBytes
 
 
 def beats(message: bytes) -> list[int]:

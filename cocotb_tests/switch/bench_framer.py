@@ -11,8 +11,8 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.streams import Stream, StreamContract, StreamSink, StreamSource
 from cocotb_tests.switch.frames import good_packet
 from cocotb_tests.switch.ingress_design import FRAMER
-from eyas.interfaces.packet import HEADER_BYTES, Packet, PacketKind
-from eyas.interfaces.switch_config import ROW_BYTES
+from eyas.interfaces.switch.config import ROW_BYTES
+from eyas.interfaces.switch.packet import HEADER_BYTES, Packet, PacketKind
 
 BINS = ("bare", "one byte", "whole last word", "whole last row", "longest")
 

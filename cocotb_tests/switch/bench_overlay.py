@@ -15,16 +15,16 @@ from cocotb_tests.common.memory import AxiMonitor, Memory
 from cocotb_tests.common.timing import generator, start, until, within
 from cocotb_tests.switch.ingress_design import OVERLAY as CONFIG
 from cocotb_tests.switch.traffic import Traffic
-from eyas.interfaces.packet import HEADER_BYTES, Packet
-from eyas.interfaces.switch import Policy
-from eyas.interfaces.switch_registers import (
+from eyas.interfaces.switch.packet import HEADER_BYTES, Packet
+from eyas.interfaces.switch.registers import (
     EGRESS_STRIDE,
     FAULT_COUNTERS,
     SWITCH_REGISTERS,
     SwitchCode,
     SwitchPlace,
 )
-from models.esa.switch import GoldenSwitch
+from eyas.interfaces.switch.states import Policy
+from models.switch.golden import GoldenSwitch
 
 LOG2 = 2
 ENTRIES = 1 << LOG2

@@ -11,10 +11,17 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.streams import Stream, StreamContract, StreamSink, StreamSource
 from cocotb_tests.switch.frames import beats, good_packet, spoil, verdict
 from cocotb_tests.switch.ingress_design import PARSERS
-from eyas.interfaces.packet import HEADER_BYTES, PACKET, Lanes, Packet, PacketFault, PacketKind
-from eyas.interfaces.switch_config import WORD_BYTES
-from hdl.esa.layouts import packet_layout
-from hdl.esa.parser import IngressParser
+from eyas.interfaces.switch.config import WORD_BYTES
+from eyas.interfaces.switch.packet import (
+    HEADER_BYTES,
+    PACKET,
+    Lanes,
+    Packet,
+    PacketFault,
+    PacketKind,
+)
+from hdl.switch.ingress.parser import IngressParser
+from hdl.switch.layouts import packet_layout
 
 FAULTS = [*(fault.name for fault in PacketFault), "JOB"]
 

@@ -13,10 +13,10 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.streams import Stream, StreamContract, StreamSink, StreamSource
 from cocotb_tests.switch.row_design import ENGINES
 from cocotb_tests.switch.row_model import CONTRIBUTES, Operation, RowModel
-from eyas.interfaces.packet import HEADER_BYTES, Lanes
-from eyas.interfaces.switch_config import WORD_BYTES
-from eyas.interfaces.thc import pack
-from hdl.esa.layouts import RowAction, egress_layout
+from eyas.interfaces.switch.config import WORD_BYTES
+from eyas.interfaces.switch.packet import HEADER_BYTES, Lanes
+from eyas.interfaces.thc.formats import pack
+from hdl.switch.layouts import RowAction, egress_layout
 
 HEADER_BEATS = HEADER_BYTES // WORD_BYTES
 OPERATIONS = int(os.environ.get("ROW_OPERATIONS", "200"))

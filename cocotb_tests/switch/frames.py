@@ -3,7 +3,8 @@
 import random
 import zlib
 
-from eyas.interfaces.packet import (
+from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import (
     HEADER_BYTES,
     MAX_WORKERS,
     PACKET,
@@ -12,7 +13,6 @@ from eyas.interfaces.packet import (
     PacketFault,
     PacketKind,
 )
-from eyas.interfaces.switch_config import SwitchConfig
 
 __all__ = ["beats", "good_packet", "spoil", "verdict"]
 
@@ -109,8 +109,8 @@ def spoil(rng: random.Random, frame: bytes, fault: PacketFault) -> bytes:
 
 def verdict(frame: bytes, config: SwitchConfig) -> Packet | int:
     """The packet, or the parser's fault code."""
-    from eyas.interfaces.packet import PacketError
-    from hdl.esa.parser import FAULT_JOB
+    from eyas.interfaces.switch.packet import PacketError
+    from hdl.switch.ingress.parser import FAULT_JOB
 
     order = list(PacketFault)
     try:

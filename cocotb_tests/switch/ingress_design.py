@@ -4,10 +4,10 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from eyas.interfaces.switch_config import DEFAULT_SWITCH, SwitchConfig
-from hdl.esa.crc32 import Crc32, ZeroBytes
-from hdl.esa.framer import Framer
-from hdl.esa.parser import IngressParser
+from eyas.interfaces.switch.config import DEFAULT_SWITCH, SwitchConfig
+from hdl.parts.crc32 import Crc32, ZeroBytes
+from hdl.switch.ingress.parser import IngressParser
+from hdl.switch.out.framer import Framer
 
 __all__ = ["FRAMER", "OVERLAY", "PARSERS", "IngressUnits"]
 

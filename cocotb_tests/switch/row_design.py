@@ -4,8 +4,8 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from eyas.interfaces.switch_config import SwitchConfig
-from hdl.esa.row_engine import RowEngine
+from eyas.interfaces.switch.config import SwitchConfig
+from hdl.switch.rows.row_engine import RowEngine
 
 __all__ = ["ENGINES", "RowUnits"]
 

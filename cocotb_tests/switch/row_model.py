@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eyas.interfaces.packet import Lanes
-from eyas.interfaces.switch_config import ROW_BYTES, WORD_BYTES, SwitchConfig
-from eyas.interfaces.thc import unpack
-from hdl.esa.layouts import RowAction, header_layout, operation_layout
+from eyas.interfaces.switch.config import ROW_BYTES, WORD_BYTES, SwitchConfig
+from eyas.interfaces.switch.packet import Lanes
+from eyas.interfaces.thc.formats import unpack
+from hdl.switch.layouts import RowAction, header_layout, operation_layout
 
 __all__ = ["CONTRIBUTES", "Operation", "RowModel"]
 

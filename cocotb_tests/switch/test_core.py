@@ -4,8 +4,8 @@ import pytest
 
 from cocotb_tests.common.runner import build
 from cocotb_tests.switch.bench_core import CORES
-from hdl.bus.flat import flat_verilog
-from hdl.esa.core import SwitchCore
+from hdl.parts.flat import flat_verilog
+from hdl.switch.core import SwitchCore
 
 pytestmark = pytest.mark.slow
 

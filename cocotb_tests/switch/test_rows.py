@@ -4,7 +4,7 @@ import pytest
 
 from cocotb_tests.common.runner import Simulation, build
 from cocotb_tests.switch.row_design import RowUnits
-from hdl.bus.flat import flat_verilog
+from hdl.parts.flat import flat_verilog
 
 pytestmark = pytest.mark.slow
 

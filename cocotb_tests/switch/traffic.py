@@ -4,10 +4,18 @@ import random
 from dataclasses import dataclass, field
 
 from cocotb_tests.switch.frames import spoil
-from eyas.interfaces.packet import HEADER_BYTES, MAX_WORKERS, Lanes, Packet, PacketFault, PacketKind
-from eyas.interfaces.switch import Policy
-from eyas.interfaces.switch_config import SwitchConfig
-from models.esa.switch import JobEntry, SwitchSettings
+from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import (
+    HEADER_BYTES,
+    MAX_WORKERS,
+    Lanes,
+    Packet,
+    PacketFault,
+    PacketKind,
+)
+from eyas.interfaces.switch.states import Policy
+from models.switch.golden import SwitchSettings
+from models.switch.records import JobEntry
 
 __all__ = ["Traffic"]
 

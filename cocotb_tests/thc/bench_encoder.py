@@ -12,8 +12,8 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.streams import Stream, StreamContract, StreamSink, StreamSource
 from cocotb_tests.thc.design import ENCODERS
 from cocotb_tests.thc.unit import Unit, generator, start
-from eyas.interfaces.thc import LookupTable, pack
-from hdl.thc.encoder import block_layout, draw_layout
+from eyas.interfaces.thc.formats import LookupTable, pack
+from hdl.thc.encode.encoder import block_layout, draw_layout
 from models.thc import fixed_point
 
 BLOCK = 1024

@@ -8,9 +8,9 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.thc.design import LANES
 from cocotb_tests.thc.lane_model import LaneModel, Packet
 from cocotb_tests.thc.unit import Unit, generator, start
-from eyas.interfaces.thc_config import ThcConfig
-from hdl.thc.lookup_lanes import LookupLanes
-from hdl.thc.packets import Emit, row_layout
+from eyas.interfaces.thc.config import ThcConfig
+from hdl.thc.lanes.lookup_lanes import LookupLanes
+from hdl.thc.lanes.packets import Emit, row_layout
 
 BINS = (
     "same slot",

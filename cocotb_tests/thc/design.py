@@ -6,9 +6,9 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from eyas.interfaces.thc_config import ThcConfig
-from hdl.thc.encoder import Encoder
-from hdl.thc.lookup_lanes import LookupLanes
+from eyas.interfaces.thc.config import ThcConfig
+from hdl.thc.encode.encoder import Encoder
+from hdl.thc.lanes.lookup_lanes import LookupLanes
 
 __all__ = ["ENCODERS", "LANES", "ThcUnits"]
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eyas.interfaces.thc_config import ThcConfig
-from hdl.thc.packets import Emit, beat_layout
+from eyas.interfaces.thc.config import ThcConfig
+from hdl.thc.lanes.packets import Emit, beat_layout
 
 __all__ = ["LaneModel", "Packet", "pack_indices"]
 

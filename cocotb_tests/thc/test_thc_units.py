@@ -8,7 +8,7 @@ import pytest
 
 from cocotb_tests.common.runner import Simulation, build
 from cocotb_tests.thc.design import ThcUnits
-from hdl.bus.flat import flat_verilog
+from hdl.parts.flat import flat_verilog
 
 pytestmark = pytest.mark.slow
 

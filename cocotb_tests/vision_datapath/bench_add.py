@@ -8,7 +8,7 @@ from cocotb.triggers import ClockCycles, FallingEdge
 from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.vision_datapath.bench import Monitor, generator, pack, start, unpack
 from cocotb_tests.vision_datapath.design import ADD, SHAPES
-from hdl.vision.add import AddUnit
+from hdl.vision.datapath.add import AddUnit
 from models.vision.arithmetic import wrap_int32
 
 BINS = (

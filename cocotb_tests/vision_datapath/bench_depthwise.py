@@ -9,8 +9,8 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.timing import cycle
 from cocotb_tests.vision_datapath.bench import generator, pack, start, unpack
 from cocotb_tests.vision_datapath.design import DEPTHWISE, SHAPES
-from eyas.interfaces.configs import VisionConfig
-from hdl.vision.depthwise import DepthwiseUnit
+from eyas.interfaces.vision.config import VisionConfig
+from hdl.vision.datapath.depthwise import DepthwiseUnit
 
 BINS = (
     "pixel of a row's first column",
@@ -59,7 +59,7 @@ class Driver:
 
     @property
     def rows(self) -> int:
-        return DepthwiseUnit.weight_rows_of(self.config)
+        return self.config.depthwise_weight_rows
 
     def _present(self, row: int) -> None:
         """This row of the weights, noise in the words that are none."""

@@ -9,7 +9,7 @@ from cocotb.triggers import ClockCycles, FallingEdge
 from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.vision_datapath.bench import Monitor, generator, pack, start, unpack
 from cocotb_tests.vision_datapath.design import POOLING, SHAPES
-from hdl.vision.pooling import PoolingUnit
+from hdl.vision.datapath.pooling import PoolingUnit
 
 BINS = (
     "sum of one tap",

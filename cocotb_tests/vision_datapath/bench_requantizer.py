@@ -11,8 +11,8 @@ from cocotb.triggers import ClockCycles, FallingEdge
 from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.vision_datapath.bench import Monitor, generator, pack, start, unpack
 from cocotb_tests.vision_datapath.design import REQUANTIZER, SHAPES
+from hdl.vision.datapath.requantize import Requantizer
 from hdl.vision.interfaces import parameter_layout
-from hdl.vision.requantize import Requantizer
 from models.vision.arithmetic import (
     quantize_multiplier,
     rounding_divide_by_power_of_two,

@@ -4,14 +4,14 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION, VisionConfig
-from hdl.vision.add import AddUnit
-from hdl.vision.arithmetic_rtl import DelayLine
-from hdl.vision.depthwise import DepthwiseUnit
-from hdl.vision.depthwise_product import BoothProduct
-from hdl.vision.mac_array import MacArray, PackedProducts, pack_weights
-from hdl.vision.pooling import PoolingUnit
-from hdl.vision.requantize import Requantizer
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION, VisionConfig
+from hdl.parts.arithmetic import DelayLine
+from hdl.vision.datapath.add import AddUnit
+from hdl.vision.datapath.depthwise import DepthwiseUnit
+from hdl.vision.datapath.depthwise_product import BoothProduct
+from hdl.vision.datapath.mac_array import MacArray, PackedProducts, pack_weights
+from hdl.vision.datapath.pooling import PoolingUnit
+from hdl.vision.datapath.requantize import Requantizer
 
 __all__ = ["ADD", "DEPTHWISE", "POOLING", "REQUANTIZER", "SHAPES", "Products", "VisionDatapath"]
 

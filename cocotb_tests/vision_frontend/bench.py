@@ -14,9 +14,9 @@ from cocotb.triggers import ClockCycles
 from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.vision_frontend.environment import Environment, Patching, Program
 from cocotb_tests.vision_frontend.stand_in import NEVER
-from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_program import ErrorCode, JobKind, Place
-from eyas.interfaces.vision_registers import IDENTITY, VERSION_MAJOR
+from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.records import ErrorCode, JobKind, Place
+from eyas.interfaces.vision.registers import IDENTITY, VERSION_MAJOR
 from hdl.vision.frontend import LAYER_COUNTERS
 
 CONFIG = VisionConfig(**json.loads(os.environ["VISION"]))

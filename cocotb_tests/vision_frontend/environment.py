@@ -13,9 +13,9 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 from cocotb_tests.common.memory import AxiMonitor, Memory
 from cocotb_tests.common.timing import cycle, generator, start, until
 from cocotb_tests.vision_frontend.stand_in import NEVER, instruction_layout
-from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_isa import PARAMETER
-from eyas.interfaces.vision_program import (
+from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.isa import PARAMETER
+from eyas.interfaces.vision.records import (
     DESCRIPTOR,
     DESCRIPTOR_MAGIC,
     DESCRIPTOR_VERSION,
@@ -26,7 +26,7 @@ from eyas.interfaces.vision_program import (
     RESULT_MAGIC,
     JobKind,
 )
-from eyas.interfaces.vision_registers import VISION_REGISTERS
+from eyas.interfaces.vision.registers import VISION_REGISTERS
 
 __all__ = ["Environment", "Patching", "Program"]
 

@@ -6,9 +6,9 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_registers import VISION_REGISTERS
-from hdl.bus.axi import Axi4, AxiLite
+from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.registers import VISION_REGISTERS
+from hdl.parts.axi import Axi4, AxiLite
 from hdl.vision.frontend import LAYER_COUNTERS, FrontEnd
 from hdl.vision.interfaces import EnginePort, parameter_layout
 from hdl.vision.linear import bank_bits

@@ -7,8 +7,8 @@ import pytest
 
 from cocotb_tests.common.runner import build
 from cocotb_tests.vision_frontend.stand_in import FrontEndWithStandIn
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION, VisionConfig
-from hdl.bus.flat import flat_verilog
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION, VisionConfig
+from hdl.parts.flat import flat_verilog
 
 TOP = "front_end"
 CONFIGURATIONS = {

@@ -14,11 +14,11 @@ from cocotb_tests.common.coverage import Coverage
 from cocotb_tests.common.memory import AxiMonitor, Memory
 from cocotb_tests.common.timing import generator, start, until, within
 from cocotb_tests.vision_overlay.networks import OPERATIONS, operations, pooled, strided
-from drivers.vision import unpack_map
+from drivers.vision.engine import unpack_map
 from eyas.compiler import compile_graph
-from eyas.interfaces.configs import SMALL_VISION
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.vision_program import (
+from eyas.interfaces.vision.config import SMALL_VISION
+from eyas.interfaces.vision.program_file import Program
+from eyas.interfaces.vision.records import (
     DESCRIPTOR,
     DESCRIPTOR_MAGIC,
     DESCRIPTOR_VERSION,
@@ -29,7 +29,7 @@ from eyas.interfaces.vision_program import (
     JobKind,
     Place,
 )
-from eyas.interfaces.vision_registers import IDENTITY, VISION_REGISTERS
+from eyas.interfaces.vision.registers import IDENTITY, VISION_REGISTERS
 from models.vision import reference
 from models.vision.graph import Graph
 

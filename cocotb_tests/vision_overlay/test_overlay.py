@@ -3,7 +3,7 @@
 import pytest
 
 from cocotb_tests.common.runner import build
-from eyas.interfaces.configs import SMALL_VISION
+from eyas.interfaces.vision.config import SMALL_VISION
 from hdl.overlays.vision import vision_verilog
 
 

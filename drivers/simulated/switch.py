@@ -7,7 +7,7 @@ from typing import Any
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.build import Progress
 from drivers.simulated.verilog import overlay_verilog
-from eyas.interfaces.switch_config import DEFAULT_SWITCH, SwitchConfig
+from eyas.interfaces.switch.config import DEFAULT_SWITCH, SwitchConfig
 
 __all__ = ["switch_board"]
 

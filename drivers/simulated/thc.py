@@ -7,7 +7,7 @@ from typing import Any
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.build import Progress
 from drivers.simulated.verilog import overlay_verilog
-from eyas.interfaces.thc_config import DEFAULT_THC, ThcConfig
+from eyas.interfaces.thc.config import DEFAULT_THC, ThcConfig
 
 __all__ = ["thc_board"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.build import Progress
 from drivers.simulated.verilog import overlay_verilog
-from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
+from eyas.interfaces.vision.config import DEFAULT_VISION, VisionConfig
 
 __all__ = ["vision_board"]
 

@@ -15,14 +15,14 @@ import typer
 import eyas
 from eyas.cli.bitstream import bitstream
 from eyas.cli.board import board
-from eyas.cli.compile import compile_model
 from eyas.cli.demo import demo
 from eyas.cli.fetch import fetch
 from eyas.cli.report import report
-from eyas.cli.run import run
-from eyas.cli.switch import switch
-from eyas.cli.thc import thc
+from eyas.cli.switch.command import switch
+from eyas.cli.thc.command import thc
 from eyas.cli.verilog import verilog
+from eyas.cli.vision.compile import compile_model
+from eyas.cli.vision.run import run
 
 __all__ = ["app"]
 

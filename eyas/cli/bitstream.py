@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from eyas.cli.options import BuildConfig, BuildConfigOption, OverlayArgument
+from eyas.cli.common.options import BuildConfigOption, OverlayArgument
 
 __all__ = ["FlowName", "bitstream"]
 
@@ -39,7 +39,7 @@ def bitstream(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the tool's inputs and stop there.")
     ] = False,
-    config: BuildConfigOption = BuildConfig.default,
+    config: BuildConfigOption = "default",
 ) -> None:
     """Build an overlay's bitstream for the PYNQ-Z2, or write everything the tool needs.
 
@@ -48,8 +48,8 @@ def bitstream(
     that does not close timing is no bitstream but an error.
     """
     from bitstreams.pynq_z2.build import FLOWS, BuildError, build, write_inputs
-    from eyas.cli.console import notes, say
-    from eyas.cli.files import check_folder
+    from eyas.cli.common.console import notes, say
+    from eyas.cli.common.files import check_folder
 
     name, tools = overlay.value, FLOWS[flow.value]
     check_folder(output)
@@ -65,7 +65,7 @@ def bitstream(
         def show(step: str) -> None:
             status.update(f"{name}: {step}")
 
-        written = write_inputs(name, output, config=config.value, flow=flow.value, progress=show)
+        written = write_inputs(name, output, config=config, flow=flow.value, progress=show)
         for file in written:
             say(str(output / file))
         if not dry_run and not missing:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyas.cli.errors import ANSWER_IS_NO, CommandError
-from eyas.cli.options import JsonOption
+from eyas.cli.common.errors import ANSWER_IS_NO, CommandError
+from eyas.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
     from drivers.board import Board
@@ -50,7 +50,7 @@ def list_boards(remote: RemoteOption = None, json: JsonOption = False) -> None:
     """Say which boards can be reached, and why others cannot. Nothing is loaded or built."""
     from rich.markup import escape
 
-    from eyas.cli.console import print_json, say
+    from eyas.cli.common.console import print_json, say
     from eyas.interfaces.overlays import OVERLAYS
 
     reachable, detail = _through_pynq(remote)
@@ -85,7 +85,7 @@ def info(
     json: JsonOption = False,
 ) -> None:
     """Show an overlay's identity, version, shape and counters."""
-    from eyas.cli.console import print_json, say
+    from eyas.cli.common.console import print_json, say
     from eyas.interfaces.overlays import OVERLAYS
 
     found = {}
@@ -118,7 +118,7 @@ def selftest(
 
     from drivers.selftest import STEPS
     from drivers.selftest import selftest as steps_of
-    from eyas.cli.console import print_json, say
+    from eyas.cli.common.console import print_json, say
 
     found = []
     for overlay in _chosen(overlays, STEPS):
@@ -147,9 +147,9 @@ def _opened(
     overlay: str, simulated: bool, remote: str | None, bitstreams: Path, *, download: bool = True
 ) -> Iterator[Board]:
     """The board, closed behind the ``with``."""
-    from drivers.boards import open_board
+    from drivers.open_board import open_board
     from drivers.simulated.toolchain import require_tools
-    from eyas.cli.console import notes
+    from eyas.cli.common.console import notes
 
     if simulated and remote is not None:
         raise CommandError("--simulated and --remote name two boards; give one of them")
@@ -214,7 +214,7 @@ def _through_pynq(remote: str | None) -> tuple[bool, str]:
     import os
 
     from drivers.errors import NoBoard
-    from drivers.pynq_board import require_pynq
+    from drivers.real.pynq_board import require_pynq
 
     if remote is not None:
         os.environ["PYNQ_REMOTE_DEVICES"] = remote

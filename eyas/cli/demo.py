@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eyas.cli.errors import ANSWER_IS_NO
+from eyas.cli.common.errors import ANSWER_IS_NO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -40,17 +40,17 @@ def demo(
     """
     import numpy as np
 
-    from eyas.cli.check import compare
-    from eyas.cli.console import notes, progress, results, say
-    from eyas.cli.files import check_folder
-    from eyas.cli.measure import class_accuracy, measure
-    from eyas.cli.run import cycles_line, layer_table
-    from eyas.cli.session import opened
-    from eyas.cli.switch_round import share_slots
-    from eyas.cli.thc_round import run_round
+    from eyas.cli.common.console import notes, progress, results, say
+    from eyas.cli.common.files import check_folder
+    from eyas.cli.switch.round import share_slots
+    from eyas.cli.thc.round import run_round
+    from eyas.cli.vision.check import compare
+    from eyas.cli.vision.measure import class_accuracy, measure
+    from eyas.cli.vision.run import cycles_line, layer_table
+    from eyas.cli.vision.session import opened
     from eyas.compiler import compile_graph
-    from eyas.compiler.torch_import import from_module
-    from eyas.interfaces.configs import DEFAULT_VISION
+    from eyas.compiler.importers.torch_import import from_module
+    from eyas.interfaces.vision.config import DEFAULT_VISION
     from models.vision.networks import DigitsNet, accuracy, digits
 
     if keep is not None:

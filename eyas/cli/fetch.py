@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from eyas.cli.download import Download, download, is_there, part_of
-from eyas.cli.errors import CommandError
+from eyas.cli.common.download import Download, download, is_there, part_of
+from eyas.cli.common.errors import CommandError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -115,8 +115,8 @@ def fetch(
     the four original IDX files). Files are checked by their SHA-256; one that broke off goes on
     where it was, and one that is there already is left alone.
     """
-    from eyas.cli.console import bytes_progress, say
-    from eyas.cli.files import check_folder
+    from eyas.cli.common.console import bytes_progress, say
+    from eyas.cli.common.files import check_folder
 
     check_folder(directory)
     wanted = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from eyas import check_packages
-from eyas.cli.errors import CANNOT_ANSWER, debugging, describe
+from eyas.cli.common.errors import CANNOT_ANSWER, debugging, describe
 
 __all__ = ["main"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from eyas.cli.options import BuildConfig, BuildConfigOption, JsonOption, OverlayArgument
+from eyas.cli.common.options import BuildConfigOption, JsonOption, OverlayArgument
 
 __all__ = ["report"]
 
@@ -13,7 +13,7 @@ _NAMES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP48E1"}
 
 def report(
     overlay: OverlayArgument,
-    config: BuildConfigOption = BuildConfig.default,
+    config: BuildConfigOption = "default",
     json: JsonOption = False,
 ) -> None:
     """Estimate what an overlay takes of the xc7z020, by synthesis with Yosys.
@@ -23,10 +23,10 @@ def report(
     """
     from bitstreams.pynq_z2.designs import DESIGNS
     from bitstreams.synthesis import XC7Z020, synthesize
-    from eyas.cli.console import notes, print_json, results, say, table
+    from eyas.cli.common.console import notes, print_json, results, say, table
 
-    core = DESIGNS[overlay.value].create(config.value)
-    title = f"{overlay.value} overlay, {config.value} configuration"
+    core = DESIGNS[overlay.value].create(config)
+    title = f"{overlay.value} overlay, {config} configuration"
     with notes.status(f"Synthesising the {title}"):
         found = synthesize(core, top=overlay.value)
     figures = found.as_dict()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from eyas.cli.options import BuildConfig, BuildConfigOption, OverlayArgument
+from eyas.cli.common.options import BuildConfigOption, OverlayArgument
 
 __all__ = ["verilog"]
 
@@ -25,7 +25,7 @@ def verilog(
             help="Folder for the two files; made when it is not there.",
         ),
     ],
-    config: BuildConfigOption = BuildConfig.default,
+    config: BuildConfigOption = "default",
 ) -> None:
     """Write an overlay's Verilog, and a JSON file with its parameters and ports.
 
@@ -33,20 +33,20 @@ def verilog(
     """
     import eyas
     from bitstreams.pynq_z2.designs import DESIGNS
-    from eyas.cli.console import notes, say
-    from eyas.cli.files import check_folder
+    from eyas.cli.common.console import notes, say
+    from eyas.cli.common.files import check_folder
     from eyas.interfaces.files import write_atomically
-    from hdl.bus.flat import flat_ports, flat_verilog
+    from hdl.parts.flat import flat_ports, flat_verilog
 
     check_folder(output)
     name, design = overlay.value, DESIGNS[overlay.value]
-    core = design.create(config.value)
+    core = design.create(config)
     with notes.status(f"Writing the {name} overlay as Verilog"):
         source = flat_verilog(core, name)
         description = {
             "generator": f"eyas {eyas.__version__}",
             "module": name,
-            "parameters": design.config(config.value).as_dict(),
+            "parameters": design.config(config).as_dict(),
             "ports": flat_ports(core),
         }
     output.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyas.interfaces.configs import VisionConfig
+from eyas.interfaces.vision.config import VisionConfig
 from models.vision.graph import Tensor
 
 __all__ = ["MapLayout", "Window", "layout_of"]

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from eyas.compiler.allocate import Allocation, allocate
-from eyas.compiler.cycles import layer_cycles
-from eyas.compiler.emit import emit
+from eyas.compiler.emission.cycles import layer_cycles
+from eyas.compiler.emission.emit import emit
+from eyas.compiler.emission.layers import Layer, lower
 from eyas.compiler.errors import CompileError
-from eyas.compiler.folding import Folding
-from eyas.compiler.folding import fold as fold_constants
-from eyas.compiler.layouts import best, choose_layouts
-from eyas.compiler.lower import Layer, lower
-from eyas.compiler.patches import Patches, use_patches
-from eyas.compiler.plan import plan
-from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
-from eyas.interfaces.program_file import Program
+from eyas.compiler.lowering.folding import Folding
+from eyas.compiler.lowering.folding import fold as fold_constants
+from eyas.compiler.lowering.patches import Patches, use_patches
+from eyas.compiler.lowering.plan import plan
+from eyas.compiler.placing.allocate import Allocation, allocate
+from eyas.compiler.placing.layouts import best, choose_layouts
+from eyas.interfaces.vision.config import DEFAULT_VISION, VisionConfig
+from eyas.interfaces.vision.program_file import Program
 from models.vision.graph import Graph, Tensor
 
 __all__ = ["compile_graph"]
@@ -42,7 +42,7 @@ def compile_graph(
         What reports call the program; the graph's name when None.
     fold : bool
         Leave out channels that are the same for every picture
-        (:mod:`eyas.compiler.folding`); results do not change.
+        (:mod:`eyas.compiler.lowering.folding`); results do not change.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 Everything that crosses a boundary between hardware and software (a register, an instruction, a
 descriptor in DRAM) is a value of one of these classes.  The RTL derives its layout from it
-(:func:`hdl.bus.layout.record_layout`), the drivers their constants and packers, the documentation
+(:func:`hdl.parts.layout.record_layout`), the drivers their constants and packers, the documentation
 its tables.  Standard library only: a board imports this module.
 """
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eyas.interfaces.fields import RegisterBlock
-from eyas.interfaces.switch_registers import SWITCH_REGISTERS
-from eyas.interfaces.thc_registers import THC_REGISTERS
-from eyas.interfaces.vision_registers import VISION_REGISTERS
+from eyas.interfaces.switch.registers import SWITCH_REGISTERS
+from eyas.interfaces.thc.registers import THC_REGISTERS
+from eyas.interfaces.vision.registers import VISION_REGISTERS
 
-__all__ = ["CLOCK_HZ", "INTERRUPT_NUMBER", "OVERLAYS", "REGISTER_BASE", "OverlayDescription"]
+__all__ = [
+    "CLOCK_HZ",
+    "INTERRUPT_NUMBER",
+    "OVERLAYS",
+    "REGISTER_BASE",
+    "OverlayDescription",
+]
+
 
 REGISTER_BASE = 0x4000_0000
 """Physical address of an overlay's registers: the first that GP0 reaches."""
@@ -57,11 +64,11 @@ class OverlayDescription:
 
 
 OVERLAYS = {
-    name: OverlayDescription(name, registers)
-    for name, registers in (
-        ("vision", VISION_REGISTERS),
-        ("thc", THC_REGISTERS),
-        ("switch", SWITCH_REGISTERS),
+    overlay.name: overlay
+    for overlay in (
+        OverlayDescription("vision", VISION_REGISTERS),
+        OverlayDescription("thc", THC_REGISTERS),
+        OverlayDescription("switch", SWITCH_REGISTERS),
     )
 }
 """Every overlay by name."""

@@ -15,7 +15,7 @@ class ExplainedCode(enum.IntEnum):
     text: str
     remedy: str
 
-    def __new__(cls, value: int, text: str, remedy: str = "") -> ExplainedCode:
+    def __new__(cls, value: int, text: str, remedy: str) -> ExplainedCode:
         member = int.__new__(cls, value)
         member._value_ = value
         member.text = text

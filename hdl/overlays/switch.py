@@ -5,26 +5,26 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.switch_config import DEFAULT_SWITCH, SwitchConfig
-from eyas.interfaces.switch_registers import (
+from eyas.interfaces.switch.config import DEFAULT_SWITCH, SwitchConfig
+from eyas.interfaces.switch.registers import (
     FAULT_COUNTERS,
     IDENTITY,
     SWITCH_REGISTERS,
     VERSION_MAJOR,
     VERSION_MINOR,
 )
-from hdl.bus.axi import Axi4, AxiLite, connect_memory
-from hdl.bus.burst_writer import BurstWriter
-from hdl.bus.counters import Counters
-from hdl.bus.flat import flat_verilog
-from hdl.bus.register_file import RegisterFile
-from hdl.esa.core import SwitchCore
-from hdl.esa.framer import Framer
-from hdl.esa.job_commands import JobCommands
-from hdl.esa.moderation import Moderation
-from hdl.esa.ring_control import RingControl
-from hdl.esa.ring_reader import RingReader
-from hdl.esa.ring_writer import RingWriter
+from hdl.parts.axi import Axi4, AxiLite, connect_memory
+from hdl.parts.burst_writer import BurstWriter
+from hdl.parts.counters import Counters
+from hdl.parts.flat import flat_verilog
+from hdl.parts.register_file import RegisterFile
+from hdl.switch.core import SwitchCore
+from hdl.switch.jobs.job_commands import JobCommands
+from hdl.switch.out.framer import Framer
+from hdl.switch.rings.interrupt_moderation import Moderation
+from hdl.switch.rings.ring_control import RingControl
+from hdl.switch.rings.ring_reader import RingReader
+from hdl.switch.rings.ring_writer import RingWriter
 
 __all__ = ["SwitchOverlay", "switch_verilog"]
 
@@ -43,7 +43,7 @@ COUNTERS = (
 class SwitchOverlay(wiring.Component):
     """Aggregates the frames of a ring into the packets of another.
 
-    What software sees is told in :mod:`eyas.interfaces.switch_registers`.
+    What software sees is told in :mod:`eyas.interfaces.switch.registers`.
 
     Parameters
     ----------

@@ -5,24 +5,24 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.thc_config import DEFAULT_THC, ThcConfig
-from eyas.interfaces.thc_registers import (
+from eyas.interfaces.thc.config import DEFAULT_THC, ThcConfig
+from eyas.interfaces.thc.registers import (
     IDENTITY,
     THC_REGISTERS,
     VERSION_MAJOR,
     VERSION_MINOR,
     JobKind,
 )
-from hdl.bus.axi import Axi4, AxiLite, connect_memory
-from hdl.bus.burst_reader import BurstReader
-from hdl.bus.burst_writer import BurstWriter
-from hdl.bus.counters import Counters
-from hdl.bus.flat import flat_verilog
-from hdl.bus.register_file import RegisterFile
-from hdl.thc.aggregate_job import AggregateJob
-from hdl.thc.encode_job import EncodeJob
-from hdl.thc.job_control import JobControl
-from hdl.thc.job_table import JobTable
+from hdl.parts.axi import Axi4, AxiLite, connect_memory
+from hdl.parts.burst_reader import BurstReader
+from hdl.parts.burst_writer import BurstWriter
+from hdl.parts.counters import Counters
+from hdl.parts.flat import flat_verilog
+from hdl.parts.register_file import RegisterFile
+from hdl.thc.jobs.aggregate_job import AggregateJob
+from hdl.thc.jobs.encode_job import EncodeJob
+from hdl.thc.jobs.job_control import JobControl
+from hdl.thc.jobs.job_table import JobTable
 
 __all__ = ["ThcOverlay", "thc_verilog"]
 
@@ -39,7 +39,7 @@ COUNTERS = (
 class ThcOverlay(wiring.Component):
     """Aggregates and encodes, one descriptor at a time.
 
-    What software sees is told in :mod:`eyas.interfaces.thc_registers`.
+    What software sees is told in :mod:`eyas.interfaces.thc.registers`.
 
     Parameters
     ----------

@@ -9,10 +9,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.configs import DEFAULT_VISION, VisionConfig
-from eyas.interfaces.vision_registers import VISION_REGISTERS
-from hdl.bus.axi import Axi4, AxiLite
-from hdl.bus.flat import flat_ports, flat_verilog
+from eyas.interfaces.vision.config import DEFAULT_VISION, VisionConfig
+from eyas.interfaces.vision.registers import VISION_REGISTERS
+from hdl.parts.axi import Axi4, AxiLite
+from hdl.parts.flat import flat_ports, flat_verilog
 from hdl.vision.engine import Engine
 from hdl.vision.frontend import FrontEnd
 
@@ -30,7 +30,7 @@ class VisionOverlay(wiring.Component):
     Members
     -------
     s_axi : In(AxiLite)
-        Registers (:mod:`eyas.interfaces.vision_registers`).
+        Registers (:mod:`eyas.interfaces.vision.registers`).
     m_axi : Out(Axi4)
         DRAM: 64-bit data, 32-bit addresses.
     interrupt : Out(1)

@@ -4,16 +4,21 @@ from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_isa import Op
-from hdl.vision.add import AddUnit
-from hdl.vision.add_tables import AddTables
-from hdl.vision.depthwise import DepthwiseUnit, has_depthwise
-from hdl.vision.drain import Drain
+from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.isa import Op
+from hdl.vision.datapath.add import AddUnit
+from hdl.vision.datapath.add_tables import AddTables
+from hdl.vision.datapath.depthwise import DepthwiseUnit
+from hdl.vision.datapath.drain import Drain
+from hdl.vision.datapath.lane_sum import LaneSum
+from hdl.vision.datapath.mac_array import MacArray
+from hdl.vision.datapath.pixel_reader import PixelReader
+from hdl.vision.datapath.pooling import PoolingUnit
+from hdl.vision.datapath.requantize import Requantizer
+from hdl.vision.datapath.write_back import WriteBack
 from hdl.vision.interfaces import EnginePort
-from hdl.vision.lane_sum import LaneSum
-from hdl.vision.layer_passes import LayerPasses
-from hdl.vision.mac_array import MacArray
+from hdl.vision.loops.layer_passes import LayerPasses
+from hdl.vision.loops.sequencer import Sequencer
 from hdl.vision.memories import (
     ActivationMemory,
     BlockMemory,
@@ -21,11 +26,6 @@ from hdl.vision.memories import (
     ParameterMemory,
     WeightMemory,
 )
-from hdl.vision.pixel_reader import PixelReader
-from hdl.vision.pooling import PoolingUnit
-from hdl.vision.requantize import Requantizer
-from hdl.vision.sequencer import Sequencer
-from hdl.vision.write_back import WriteBack
 
 __all__ = ["Engine"]
 
@@ -182,7 +182,7 @@ class _Core(wiring.Component):
         ]
         depthwise_sums = add.sums  # never chosen without a depthwise unit
         merged = self._delay(m, early, lane_sum.latency, "merged", reset_less=False)
-        if has_depthwise(config):
+        if config.has_depthwise:
             depthwise = DepthwiseUnit(config)
             m.submodules.depthwise = EnableInserter(passes.depthwise)(depthwise)
             strobe = self._delay(m, passes.strobe, PixelReader.latency, "strobe")

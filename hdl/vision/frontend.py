@@ -5,23 +5,23 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.configs import VisionConfig
-from eyas.interfaces.vision_registers import (
+from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.registers import (
     IDENTITY,
     VERSION_MAJOR,
     VERSION_MINOR,
     VISION_REGISTERS,
 )
-from hdl.bus.axi import Axi4, AxiLite, connect_memory
-from hdl.bus.burst_reader import BurstReader
-from hdl.bus.burst_writer import BurstWriter
-from hdl.bus.counters import Counters
-from hdl.bus.register_file import RegisterFile
-from hdl.vision.error_log import ErrorLog
+from hdl.parts.axi import Axi4, AxiLite, connect_memory
+from hdl.parts.burst_reader import BurstReader
+from hdl.parts.burst_writer import BurstWriter
+from hdl.parts.counters import Counters
+from hdl.parts.register_file import RegisterFile
 from hdl.vision.interfaces import EnginePort
-from hdl.vision.job_fetch import JobFetch
-from hdl.vision.job_queue import JobQueue
-from hdl.vision.job_run import JobRun
+from hdl.vision.jobs.error_log import ErrorLog
+from hdl.vision.jobs.job_fetch import JobFetch
+from hdl.vision.jobs.job_queue import JobQueue
+from hdl.vision.jobs.job_run import JobRun
 
 __all__ = ["FrontEnd"]
 
@@ -57,8 +57,8 @@ class FrontEnd(wiring.Component):
                           programs, pictures        maps, results
                                           └─ engine ─┘
 
-    What software sees is told in :mod:`eyas.interfaces.vision_registers` and
-    :mod:`eyas.interfaces.vision_program`.
+    What software sees is told in :mod:`eyas.interfaces.vision.registers` and
+    :mod:`eyas.interfaces.vision.records`.
 
     An abort lasts until every job has been given up and all that was asked of the memory has
     come: at most one program image or one picture, and one plane of an output. The engine is held

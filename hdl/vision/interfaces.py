@@ -4,7 +4,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.configs import VisionConfig
+from eyas.interfaces.vision.config import VisionConfig
 
 __all__ = [
     "ActivationReadPort",

@@ -3,7 +3,7 @@
 from amaranth.hdl import Module, Signal
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.configs import VisionConfig
+from eyas.interfaces.vision.config import VisionConfig
 
 __all__ = ["address_bits", "bank_bits", "split"]
 

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eyas.interfaces.thc import MAX_GRANULARITY, PACKING, LookupTable, check_sums, packed_size
+from eyas.interfaces.thc.formats import (
+    MAX_GRANULARITY,
+    PACKING,
+    LookupTable,
+    check_sums,
+    packed_size,
+)
 
 __all__ = ["add", "aggregate", "lookup"]
 
@@ -32,7 +38,7 @@ def add(sums: Tensor, packed: Tensor, table: LookupTable, lane_bits: int) -> Ten
     """``sums`` (int32) with one more contribution.
 
     A lane stops at its greatest value and never carries into its neighbour; in a job that
-    :func:`eyas.interfaces.thc.check_sums` lets pass it never gets there.
+    :func:`eyas.interfaces.thc.formats.check_sums` lets pass it never gets there.
     """
     check_sums(table.granularity, 1, lane_bits)
     total = sums + lookup(packed, table, sums.shape[-1])

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from eyas.interfaces.thc import BLOCK_LOG2, ROUNDING_BITS, LookupTable
+from eyas.interfaces.thc.formats import BLOCK_LOG2, ROUNDING_BITS, LookupTable
 from models.thc import fixed_point
 from models.thc.generator import random_words
 from models.thc.hadamard import flip_signs, hadamard

@@ -1,7 +1,7 @@
 """The encoder in integers: what the hardware computes, bit for bit.
 
 A block of d = 2^k coordinates (k 3…10; the RTL has k = 10) becomes d indices.  Widths are named in
-:mod:`eyas.interfaces.thc`; all integers are two's complement, ``>>`` rounds down.
+:mod:`eyas.interfaces.thc.formats`; all integers are two's complement, ``>>`` rounds down.
 
 *Software prepares, for each block* (:func:`scales`, :func:`mantissas`)::
 
@@ -37,8 +37,8 @@ integer of 128 bits, word 0 lowest::
     signs:    counter = (i >> 7, step, 0, stream)            bit i & 127:      1 negates
     rounding: counter = (i >> 3, step, worker + 1, stream)   bits 16·(i & 7) and the 15 above: rnd
 
-*Packing*: :data:`eyas.interfaces.thc.PACKING`, coordinate 0 first; byte 0 is the lowest byte of a
-little-endian beat.  With 4 bits coordinate 2k stands in the high nibble of byte k.
+*Packing*: :data:`eyas.interfaces.thc.formats.PACKING`, coordinate 0 first; byte 0 is the lowest
+byte of a little-endian beat.  With 4 bits coordinate 2k stands in the high nibble of byte k.
 
 ``tests/thc/scalar.py`` is the same in plain integers, ``tests/thc/test_vectors.py`` has vectors.
 """
@@ -48,7 +48,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eyas.interfaces.thc import (
+from eyas.interfaces.thc.formats import (
     ENCODER_BLOCKS,
     ENCODER_GRANULARITY,
     MANTISSA_BITS,

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eyas.interfaces.thc import (
+from eyas.interfaces.thc.formats import (
     NO_WORKER,
     ROUNDING_BITS,
     THREEFRY_PARITY,

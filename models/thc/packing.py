@@ -1,11 +1,12 @@
-"""Indices to bytes and back, on any device; the format is :data:`eyas.interfaces.thc.PACKING`."""
+"""Indices to bytes and back, on any device; the format is
+:data:`eyas.interfaces.thc.formats.PACKING`."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from eyas.interfaces.thc import PACKING, packed_size
+from eyas.interfaces.thc.formats import PACKING, packed_size
 
 __all__ = ["pack", "unpack"]
 

@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from eyas.interfaces.thc import INDEX_BITS, LookupTable
+from eyas.interfaces.thc.formats import INDEX_BITS, LookupTable
 
 __all__ = ["Quantizer", "clamp_threshold", "clamping_error", "rounding_variance", "solve"]
 

@@ -12,10 +12,10 @@ import pytest
 
 from bitstreams.pynq_z2.build import BuildError, build, write_inputs
 from bitstreams.pynq_z2.designs import DESIGNS, Design
-from bitstreams.pynq_z2.hwh import hwh
 from bitstreams.pynq_z2.manifest import source_revision
 from eyas.interfaces.overlays import CLOCK_HZ, OVERLAYS
-from eyas.interfaces.thc_config import DEFAULT_THC
+from eyas.interfaces.thc.config import DEFAULT_THC
+from eyas.pages.hwh import hwh
 from tests.bitstreams.tcl_check import check_constraints, check_script, interpreter
 
 FILES = ["thc.v", "thc.xdc", "thc.tcl", "thc.hwh", "manifest.json"]
@@ -28,9 +28,7 @@ def quiet(step: str) -> None:
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        DESIGNS, "thc", Design("tests.bitstreams.tiny", "Tiny", {"default": DEFAULT_THC})
-    )
+    monkeypatch.setitem(DESIGNS, "thc", Design("thc", "tests.bitstreams.tiny", "Tiny"))
 
 
 @pytest.fixture
@@ -184,7 +182,7 @@ def test_the_open_flow(
 
 
 def test_an_unknown_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no configuration huge .*; there is default"):
+    with pytest.raises(ValueError, match=r"has no configuration 'huge'; it has default"):
         write_inputs("thc", tmp_path, config="huge", progress=quiet)
     assert not list(tmp_path.iterdir())
 

@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bitstreams.pynq_z2.hwh import IO_PLL_HZ, PROCESSING_SYSTEM, clock_divisors, field_name, hwh
 from eyas.interfaces.fields import Access
 from eyas.interfaces.overlays import CLOCK_HZ, INTERRUPT_NUMBER, OVERLAYS, REGISTER_BASE
+from eyas.pages.hwh import IO_PLL_HZ, PROCESSING_SYSTEM, clock_divisors, field_name, hwh
 
 ACCESS = {Access.R: "read-only", Access.W: "write-only"}
 

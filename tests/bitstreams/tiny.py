@@ -4,9 +4,9 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from eyas.interfaces.thc_registers import THC_REGISTERS
-from hdl.bus.axi import Axi4, AxiLite
-from hdl.bus.register_file import RegisterFile
+from eyas.interfaces.thc.registers import THC_REGISTERS
+from hdl.parts.axi import Axi4, AxiLite
+from hdl.parts.register_file import RegisterFile
 
 __all__ = ["Tiny"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from eyas.cli.main import main
 from eyas.compiler import compile_graph
-from eyas.interfaces.configs import SMALL_VISION
+from eyas.interfaces.vision.config import SMALL_VISION
 from models.vision.graph import Conv2D, FullyConnected, Graph, Tensor
 from models.vision.reference import run
 

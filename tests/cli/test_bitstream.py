@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from bitstreams.pynq_z2.designs import DESIGNS, Design
-from eyas.interfaces.thc_config import DEFAULT_THC
 
 FILES = ["thc.v", "thc.xdc", "thc.tcl", "thc.hwh", "manifest.json"]
 
@@ -14,9 +13,7 @@ FILES = ["thc.v", "thc.xdc", "thc.tcl", "thc.hwh", "manifest.json"]
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A small overlay, and a PATH on which there is no tool; returns a folder that is on it."""
-    monkeypatch.setitem(
-        DESIGNS, "thc", Design("tests.bitstreams.tiny", "Tiny", {"default": DEFAULT_THC})
-    )
+    monkeypatch.setitem(DESIGNS, "thc", Design("thc", "tests.bitstreams.tiny", "Tiny"))
     tools = tmp_path / "tools"
     tools.mkdir()
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
@@ -66,7 +63,7 @@ def test_a_tool_that_is_there_is_run(eyas, tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("bitstream", "thc", "--config", "small"), "there is no configuration small of Tiny"),
+        (("bitstream", "thc", "--config", "small"), "the thc overlay has no configuration 'small'"),
         (("bitstream", "nothing"), "nothing"),
         (("bitstream", "thc", "--flow", "quartus"), "quartus"),
     ],

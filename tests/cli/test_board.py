@@ -12,8 +12,8 @@ import drivers.selftest
 import drivers.simulated.toolchain
 from drivers.errors import EyasError, ToolMissing
 from eyas.interfaces.overlays import OVERLAYS
-from eyas.interfaces.thc_config import DEFAULT_THC
-from eyas.interfaces.thc_registers import IDENTITY
+from eyas.interfaces.thc.config import DEFAULT_THC
+from eyas.interfaces.thc.registers import IDENTITY
 
 
 @pytest.fixture

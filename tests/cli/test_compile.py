@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from eyas.compiler.tflite_import import import_tflite
-from eyas.interfaces.program_file import Program
+from eyas.compiler.importers.tflite_import import import_tflite
+from eyas.interfaces.vision.program_file import Program
 from models.vision.graph import Graph
 from tests.cli.conftest import Files, small_graph
 from tests.tflite_builder import TfliteBuilder

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eyas.cli import fetch as command
-from eyas.cli.download import Download
+from eyas.cli.common.download import Download
 from tests.data import data_file
 
 SEED = 31

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bitstreams.synthesis import SynthesisError, SynthesisReport, synthesize_rtlil
-from eyas.interfaces.configs import SMALL_VISION
-from eyas.interfaces.switch_config import LARGE_SWITCH
-from eyas.interfaces.thc_config import DEFAULT_THC
+from eyas.interfaces.switch.config import LARGE_SWITCH
+from eyas.interfaces.thc.config import DEFAULT_THC
+from eyas.interfaces.vision.config import SMALL_VISION
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be(eyas, tmp_path: Path) -> None:
 def test_a_configuration_of_another_overlay(eyas, tmp_path: Path) -> None:
     answer = eyas("verilog", "switch", "-o", tmp_path / "folder", "--config", "small")
     assert (answer.code, answer.out) == (2, "")
-    assert "no configuration small of SwitchOverlay; there is default, large" in answer.err
+    assert "the switch overlay has no configuration 'small'; it has default and large" in answer.err
     assert not (tmp_path / "folder").exists()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eyas.cli.errors import CommandError, describe
+from eyas.cli.common.errors import CommandError, describe
 from eyas.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eyas.compiler import compile_graph
-from eyas.interfaces.configs import SMALL_VISION
-from eyas.interfaces.program_file import Program
+from eyas.interfaces.vision.config import SMALL_VISION
+from eyas.interfaces.vision.program_file import Program
 from models.vision.reference import run, run_layers
 from tests.cli.conftest import Files, small_graph
 

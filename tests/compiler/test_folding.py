@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from eyas.compiler import compile_graph
-from eyas.compiler.folding import fold
-from eyas.compiler.ranges import ranges_of
-from eyas.interfaces.configs import SMALL_VISION
+from eyas.compiler.lowering.folding import fold
+from eyas.compiler.lowering.ranges import ranges_of
+from eyas.interfaces.vision.config import SMALL_VISION
 from models.vision import reference
 from models.vision.graph import Add, AveragePool2D, FullyConnected, Graph, MaxPool2D, Mean, Pad
 from tests.compiler.small_graphs import SCALE, conv, depthwise, graph_of

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from eyas.compiler import CompileError, compile_graph
-from eyas.compiler.layouts import best, choose_layouts
-from eyas.compiler.plan import plan
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.vision_isa import INSTRUCTION, Op
-from eyas.interfaces.vision_program import HEADER
+from eyas.compiler.lowering.plan import plan
+from eyas.compiler.placing.layouts import best, choose_layouts
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION
+from eyas.interfaces.vision.isa import INSTRUCTION, Op
+from eyas.interfaces.vision.program_file import Program
+from eyas.interfaces.vision.records import HEADER
 from models.vision.graph import Add, AveragePool2D, Graph, MaxPool2D, Mean, Pad, Tensor
 from tests.compiler.small_graphs import conv, depthwise, graph_of
 

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from eyas.compiler.quantize import RangeObserver, activation_quantization, quantize_weights
+from eyas.compiler.importers.quantize import (
+    RangeObserver,
+    activation_quantization,
+    quantize_weights,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def test_percentile_leaves_outliers_out() -> None:
 
 
 def test_percentile_of_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eyas.compiler.quantize.SAMPLES", 1000)
+    monkeypatch.setattr("eyas.compiler.importers.quantize.SAMPLES", 1000)
     observer = RangeObserver(90.0)
     rng = np.random.default_rng(6)
     for _ in range(40):

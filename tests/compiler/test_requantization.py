@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eyas.compiler.errors import CompileError
-from eyas.compiler.lane import requantized
-from eyas.compiler.requantization import of_fully_connected
+from eyas.compiler.lowering.lane import requantized
+from eyas.compiler.lowering.requantization import of_fully_connected
 from models.vision.graph import FullyConnected, Graph, Tensor
 from tests.models.random_graphs import fully_connecteds
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from eyas.compiler.tflite_import import TfliteError, import_tflite
+from eyas.compiler.importers.tflite_import import TfliteError, import_tflite
 from models.vision.graph import Conv2D, FullyConnected, Graph, Requantize
 from models.vision.reference import answers, run_layers
 from tests.models.litert import run_file

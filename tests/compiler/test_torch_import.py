@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eyas.compiler.torch_import import UnsupportedError, from_exported, from_module
-from eyas.compiler.torch_reader import read
+from eyas.compiler.importers.torch_import import UnsupportedError, from_exported, from_module
+from eyas.compiler.importers.torch_reader import read
 from models.vision.graph import (
     AveragePool2D,
     Conv2D,

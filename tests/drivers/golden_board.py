@@ -1,6 +1,6 @@
 """A board whose switch overlay is played: the golden switch behind the registers and rings.
 
-It keeps to :mod:`eyas.interfaces.switch_registers`, knows no cycles, and is as fast as Python: for
+It keeps to :mod:`eyas.interfaces.switch.registers`, knows no cycles, and is as fast as Python: for
 tests of the driver alone, and to tell its cost from the hardware's.
 """
 
@@ -13,10 +13,9 @@ import numpy as np
 
 from drivers.board import Board, Buffer
 from drivers.errors import BoardTimeout, RegisterError
-from eyas.interfaces.packet import Lanes, PacketFault
-from eyas.interfaces.switch import Outcome, Policy
-from eyas.interfaces.switch_config import SwitchConfig
-from eyas.interfaces.switch_registers import (
+from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import Lanes, PacketFault
+from eyas.interfaces.switch.registers import (
     DESCRIPTOR_BYTES,
     EGRESS_STRIDE,
     FAULT_COUNTERS,
@@ -27,7 +26,9 @@ from eyas.interfaces.switch_registers import (
     SwitchCode,
     SwitchPlace,
 )
-from models.esa.switch import GoldenSwitch, JobEntry, SwitchSettings
+from eyas.interfaces.switch.states import Outcome, Policy
+from models.switch.golden import GoldenSwitch, SwitchSettings
+from models.switch.records import JobEntry
 
 STEP_CYCLES = 100
 _FAULT_KEYS: tuple[PacketFault | str, ...] = (*PacketFault, "JOB")

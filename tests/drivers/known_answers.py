@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from eyas.compiler import compile_graph
-from eyas.interfaces.configs import DEFAULT_VISION
 from eyas.interfaces.files import write_atomically
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.thc import LookupTable, pack
+from eyas.interfaces.thc.formats import LookupTable, pack
+from eyas.interfaces.vision.config import DEFAULT_VISION
+from eyas.interfaces.vision.program_file import Program
 from models.thc.aggregate import aggregate
 from models.vision import reference
 from models.vision.graph import (

@@ -9,7 +9,7 @@ import pytest
 from drivers import errors
 from drivers.board import Board, Buffer
 from drivers.errors import BoardClosed, BufferFreed, JobError
-from eyas.interfaces.vision_program import ErrorCode, Place
+from eyas.interfaces.vision.records import ErrorCode, Place
 
 
 class PlainBuffer(Buffer):

@@ -10,8 +10,8 @@ from drivers.errors import BoardClosed, BoardTimeout, DriverClosed, InterruptLos
 from drivers.selftest_steps import DATA
 from drivers.thc import ThcAggregator, ThcEncoder
 from drivers.vision import VisionEngine
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.thc import LookupTable
+from eyas.interfaces.thc.formats import LookupTable
+from eyas.interfaces.vision.program_file import Program
 
 TABLE = LookupTable(range(16))
 PICTURES = np.zeros((3, 32, 32, 3), np.int8)

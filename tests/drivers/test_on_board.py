@@ -14,7 +14,7 @@ import pytest
 from benchmarks.driver_overhead import instant_thc, instant_vision
 from benchmarks.on_board import Power, latencies, measure_thc, measure_vision
 from drivers.selftest_steps import DATA
-from eyas.interfaces.program_file import Program
+from eyas.interfaces.vision.program_file import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 

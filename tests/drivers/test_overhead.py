@@ -16,8 +16,9 @@ from drivers.records import RecordReader
 from drivers.thc import ThcAggregator, ThcEncoder
 from drivers.vision import VisionEngine
 from eyas.compiler import compile_graph
-from eyas.interfaces import thc_registers, vision_program
-from eyas.interfaces.thc import LookupTable
+from eyas.interfaces.thc import registers as thc_registers
+from eyas.interfaces.thc.formats import LookupTable
+from eyas.interfaces.vision import records as vision_program
 from models.vision.graph import Graph, Mean, Tensor
 
 SHAPE = (64, 64, 3)

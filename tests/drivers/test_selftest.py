@@ -23,7 +23,7 @@ from drivers.simulated.thc import thc_board
 from drivers.simulated.vision import vision_board
 from drivers.switch import Switch
 from drivers.thc import ThcAggregator
-from eyas.interfaces.program_file import Program
+from eyas.interfaces.vision.program_file import Program
 from tests.drivers import known_answers
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ from drivers.errors import BuildFailed
 from drivers.simulated import verilog as cached
 from drivers.simulated import vision
 from drivers.simulated.vision import vision_board
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
-from eyas.interfaces.vision_registers import IDENTITY, VISION_REGISTERS
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION
+from eyas.interfaces.vision.registers import IDENTITY, VISION_REGISTERS
 
 
 @pytest.fixture

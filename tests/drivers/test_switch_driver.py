@@ -7,19 +7,20 @@ import pytest
 
 import eyas
 from drivers.errors import BoardError, BoardTimeout, DriverClosed, InterruptLost, WrongOverlay
-from drivers.switch import RingFull, Switch, SwitchError
-from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.interfaces.switch import Outcome, Policy
-from eyas.interfaces.switch_config import SwitchConfig
-from eyas.interfaces.switch_registers import (
+from drivers.switch.switch import RingFull, Switch, SwitchError
+from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.switch.registers import (
     EGRESS_STRIDE,
     FAULT_COUNTERS,
     MAX_FRAME_BYTES,
     SwitchCode,
     SwitchPlace,
 )
-from eyas.interfaces.thc import LookupTable, pack
-from models.esa.switch import GoldenSwitch, JobEntry
+from eyas.interfaces.switch.states import Outcome, Policy
+from eyas.interfaces.thc.formats import LookupTable, pack
+from models.switch.golden import GoldenSwitch
+from models.switch.records import JobEntry
 from tests.drivers.golden_board import GoldenBoard
 
 SEED = 20250305

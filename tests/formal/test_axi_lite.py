@@ -4,9 +4,9 @@ import pytest
 from amaranth.hdl import Cat, Cover, Mux, Signal, Value
 
 from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
-from hdl.bus.axi import Response
-from hdl.bus.axi_lite import AxiLiteSlave
-from hdl.bus.register_file import RegisterFile
+from hdl.parts.axi import Response
+from hdl.parts.axi_lite import AxiLiteSlave
+from hdl.parts.register_file import RegisterFile
 from tests.formal.harness import fires, keep_contract, mutant, prove, require, within
 
 pytestmark = pytest.mark.formal

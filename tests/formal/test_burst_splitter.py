@@ -3,8 +3,8 @@
 import pytest
 from amaranth.hdl import Assume, Const, Cover, Signal
 
-from hdl.bus.axi import BYTES_PER_BEAT, MAXIMUM_BURST
-from hdl.bus.burst_splitter import BurstSplitter
+from hdl.parts.axi import BYTES_PER_BEAT, MAXIMUM_BURST
+from hdl.parts.burst_splitter import BurstSplitter
 from tests.formal.harness import keep_contract, mutant, prove, require
 
 pytestmark = pytest.mark.formal

@@ -7,9 +7,9 @@ bursts a request and several requests under way all occur.
 import pytest
 from amaranth.hdl import Array, Assume, Cat, Const, Cover, Signal, Value
 
-from hdl.bus.burst_reader import BurstReader
-from hdl.bus.burst_splitter import BurstSplitter
-from hdl.bus.burst_writer import BurstWriter
+from hdl.parts.burst_reader import BurstReader
+from hdl.parts.burst_splitter import BurstSplitter
+from hdl.parts.burst_writer import BurstWriter
 from tests.formal.bursts import Requests
 from tests.formal.harness import Follower, fires, keep_contract, mutant, prove, require, within
 from tests.formal.test_stream import buffer_invariants

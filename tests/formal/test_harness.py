@@ -3,7 +3,7 @@
 
 import pytest
 
-from hdl.bus.stream import StreamBuffer
+from hdl.parts.stream import StreamBuffer
 from tests.formal import harness
 
 pytestmark = pytest.mark.formal

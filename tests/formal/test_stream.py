@@ -3,7 +3,7 @@
 import pytest
 from amaranth.hdl import Cover, Mux, Signal
 
-from hdl.bus.stream import StreamBuffer, StreamFifo
+from hdl.parts.stream import StreamBuffer, StreamFifo
 from tests.formal.harness import Follower, keep_contract, mutant, prove, require, within
 
 pytestmark = pytest.mark.formal

@@ -5,12 +5,12 @@ comes; by k-induction on slots of two rows and a queue of eight.
 import pytest
 from amaranth.hdl import Assume, Cat, Const, Cover, Mux, Signal
 
-from eyas.interfaces.switch_config import SwitchConfig
-from hdl.esa.egress import EgressQueue
-from hdl.esa.layouts import ROW_BITS, operation_layout
-from hdl.esa.row_engine import RowEngine
-from hdl.esa.row_feeder import RowFeeder
-from hdl.esa.row_lanes import RowLanes, step_layout
+from eyas.interfaces.switch.config import SwitchConfig
+from hdl.switch.layouts import ROW_BITS, operation_layout
+from hdl.switch.out.egress import EgressQueue
+from hdl.switch.rows.row_engine import RowEngine
+from hdl.switch.rows.row_feeder import RowFeeder
+from hdl.switch.rows.row_lanes import RowLanes, step_layout
 from tests.formal.harness import keep_contract, mutant, prove, require
 from tests.formal.test_stream import ring_invariants
 

@@ -9,17 +9,17 @@ from amaranth.asserts import AnyConst
 from amaranth.hdl import Assume, Cat, Cover, Mux, Signal, Value
 from amaranth.lib import data
 
-from eyas.interfaces.packet import MAX_WORKERS
-from eyas.interfaces.switch import Outcome, Policy, SlotState
-from eyas.interfaces.switch_config import SwitchConfig
-from hdl.esa.comparison import Comparison, updates_layout
-from hdl.esa.decision import _classes as classes
-from hdl.esa.decision import decision_layout
-from hdl.esa.departure import decided_layout
-from hdl.esa.layouts import RowAction, operation_layout
-from hdl.esa.scheduler import Scheduler
-from hdl.esa.slot_records import key_layout, status_layout
-from models.esa.tables import SCAN
+from eyas.interfaces.switch.actions import SCAN
+from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import MAX_WORKERS
+from eyas.interfaces.switch.states import Outcome, Policy, SlotState
+from hdl.switch.decide.decision import _classes as classes
+from hdl.switch.decide.decision import decision_layout
+from hdl.switch.decide.operation_builder import decided_layout
+from hdl.switch.decide.scheduler import Scheduler
+from hdl.switch.decide.slot_match import Comparison, updates_layout
+from hdl.switch.decide.slot_records import key_layout, status_layout
+from hdl.switch.layouts import RowAction, operation_layout
 from tests.formal.harness import fires, keep_contract, mutant, prove, require, within
 
 pytestmark = pytest.mark.formal

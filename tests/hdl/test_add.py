@@ -6,10 +6,10 @@ import pytest
 import torch
 from amaranth.sim import Simulator
 
-from eyas.compiler.add import add_parameters, table_fields
 from eyas.compiler.errors import CompileError
-from hdl.vision.add import AddUnit
-from hdl.vision.add_tables import AddTables
+from eyas.compiler.lowering.add import add_parameters, table_fields
+from hdl.vision.datapath.add import AddUnit
+from hdl.vision.datapath.add_tables import AddTables
 from models.vision import arithmetic
 from models.vision.graph import Tensor
 

@@ -9,11 +9,11 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eyas.compiler.pooling import MAX_COUNT, average_parameters
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
-from hdl.vision.mac_array import MacArray
-from hdl.vision.pooling import PoolingUnit
-from hdl.vision.requantize import Requantizer, requantize
+from eyas.compiler.lowering.pooling import MAX_COUNT, average_parameters
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION
+from hdl.vision.datapath.mac_array import MacArray
+from hdl.vision.datapath.pooling import PoolingUnit
+from hdl.vision.datapath.requantize import Requantizer, requantize
 from models.vision import arithmetic
 from tests.models.requantize_vectors import vectors
 

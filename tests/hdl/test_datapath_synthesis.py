@@ -3,12 +3,12 @@
 import pytest
 
 from bitstreams.synthesis import synthesize
-from eyas.interfaces.configs import DEFAULT_VISION
-from hdl.vision.add import AddUnit
-from hdl.vision.depthwise import DepthwiseUnit
-from hdl.vision.mac_array import MacArray
-from hdl.vision.pooling import PoolingUnit
-from hdl.vision.requantize import Requantizer
+from eyas.interfaces.vision.config import DEFAULT_VISION
+from hdl.vision.datapath.add import AddUnit
+from hdl.vision.datapath.depthwise import DepthwiseUnit
+from hdl.vision.datapath.mac_array import MacArray
+from hdl.vision.datapath.pooling import PoolingUnit
+from hdl.vision.datapath.requantize import Requantizer
 
 pytestmark = [pytest.mark.synth, pytest.mark.slow]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from amaranth.sim import Simulator
 
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
-from hdl.vision.depthwise import DepthwiseUnit, has_depthwise
-from hdl.vision.depthwise_passes import DepthwisePasses
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION
+from hdl.vision.datapath.depthwise import DepthwiseUnit
+from hdl.vision.loops.depthwise_passes import DepthwisePasses
 
 # Rows of weights: one on the default array, three on the small one, two on that of five banks.
 WIDE = replace(SMALL_VISION, output_channels=8, input_channels=2, pixels=5, requantize_channels=1)
@@ -18,7 +18,7 @@ TILES, OUT_HEIGHT, WEIGHT_STEP, IN_BASE, IN_PLANE, WEIGHT_BASE = 3, 2, 7, 90, 41
 def expected(config, stride, pad_left, out_width, drain):
     """(events by cycle from the one after ``start`` on, instruction fields)."""
     pixels = config.pixels
-    rows = DepthwiseUnit.weight_rows_of(config)
+    rows = config.depthwise_weight_rows
     ends = []  # of each group, in columns
     for start in range(0, out_width, pixels):
         last = min(start + pixels, out_width) - 1
@@ -125,7 +125,7 @@ def run(config, events, fields, out_width):
 @pytest.mark.parametrize("pixels", [1, 3, 5, 7])
 def test_arrays_of_three_pixels_or_more_have_the_unit(pixels):
     config = replace(SMALL_VISION, pixels=pixels)
-    assert has_depthwise(config) == (pixels >= 3)
+    assert config.has_depthwise == (pixels >= 3)
     if pixels < 3:
         with pytest.raises(ValueError, match="reads 3 pixels at once, an array of 1"):
             DepthwiseUnit(config)

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
-from eyas.interfaces.vision_program import ErrorCode, Place
-from hdl.bus.axi import Response
-from hdl.bus.counters import Counters
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION
+from eyas.interfaces.vision.records import ErrorCode, Place
 from hdl.overlays.vision import VisionOverlay, vision_ports, vision_verilog
-from hdl.vision.error_log import ErrorLog
+from hdl.parts.axi import Response
+from hdl.parts.counters import Counters
 from hdl.vision.frontend import FrontEnd
-from hdl.vision.jobs import input_map_layout
-from hdl.vision.output_store import OutputStore
-from hdl.vision.picture_words import PictureWords
+from hdl.vision.job_layouts import input_map_layout
+from hdl.vision.jobs.error_log import ErrorLog
+from hdl.vision.jobs.output_store import OutputStore
+from hdl.vision.pictures.picture_words import PictureWords
 
 SEED = 20250117
 LIMIT = 100_000

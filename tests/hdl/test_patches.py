@@ -9,8 +9,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from bitstreams.synthesis import synthesize
-from hdl.vision.jobs import patch_layout
-from hdl.vision.patches import Patches
+from hdl.vision.job_layouts import patch_layout
+from hdl.vision.pictures.patches import Patches
 
 SEED = 20250611
 LINE_BYTES = 256

@@ -9,17 +9,17 @@ from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from eyas.interfaces.packet import PacketKind
-from eyas.interfaces.switch import Policy
-from eyas.interfaces.switch_config import DEFAULT_SWITCH, SwitchConfig
-from hdl.esa.core import SwitchCore
-from hdl.esa.decision import Decide, GroupKind, JudgePacket, JudgeSlot, decision_layout
-from hdl.esa.layouts import RowAction
-from hdl.esa.outcome_counters import OutcomeCounters
-from hdl.esa.slot_choice import SlotChoice
-from models.esa.hashing import shared_slot, static_slot
-from models.esa.policy import DECISIONS, TABLE
-from models.esa.tables import Action, Decision, Flag, Output, Relation
+from eyas.interfaces.switch.actions import Action, Decision, Flag, Output, Relation
+from eyas.interfaces.switch.config import DEFAULT_SWITCH, SwitchConfig
+from eyas.interfaces.switch.lookup import DECISIONS, TABLE
+from eyas.interfaces.switch.packet import PacketKind
+from eyas.interfaces.switch.states import Policy
+from hdl.switch.core import SwitchCore
+from hdl.switch.decide.decision import Decide, GroupKind, JudgePacket, JudgeSlot, decision_layout
+from hdl.switch.decide.slot_choice import SlotChoice
+from hdl.switch.jobs.outcome_counters import OutcomeCounters
+from hdl.switch.layouts import RowAction
+from models.switch.hashing import shared_slot, static_slot
 
 POLICIES, KINDS = len(Policy), 16
 STATES = {

@@ -11,14 +11,15 @@ from cocotb_tests.switch.traffic import Traffic
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE, PYNQ_Z2
 from drivers.simulated.switch import switch_board
-from drivers.switch import Switch, SwitchError
-from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.interfaces.switch import Outcome, Policy
-from eyas.interfaces.switch_config import SwitchConfig
-from eyas.interfaces.switch_registers import SwitchCode, SwitchPlace
-from hdl.esa.parser import IngressParser
+from drivers.switch.switch import Switch, SwitchError
+from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.switch.registers import SwitchCode, SwitchPlace
+from eyas.interfaces.switch.states import Outcome, Policy
 from hdl.overlays.switch import SwitchOverlay
-from models.esa.switch import GoldenSwitch, JobEntry
+from hdl.switch.ingress.parser import IngressParser
+from models.switch.golden import GoldenSwitch
+from models.switch.records import JobEntry
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import pytest
 
 from bitstreams.synthesis import synthesize
-from eyas.interfaces.switch_config import SwitchConfig
-from hdl.esa.row_engine import RowEngine
+from eyas.interfaces.switch.config import SwitchConfig
+from hdl.switch.rows.row_engine import RowEngine
 
 pytestmark = [pytest.mark.synth, pytest.mark.slow, pytest.mark.nightly]
 

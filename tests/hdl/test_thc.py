@@ -4,11 +4,11 @@
 import pytest
 from amaranth.back import rtlil
 
-from eyas.interfaces.thc_config import DEFAULT_THC, ThcConfig
+from eyas.interfaces.thc.config import DEFAULT_THC, ThcConfig
 from hdl.overlays.thc import ThcOverlay
-from hdl.thc.encoder import Encoder
-from hdl.thc.lookup_lanes import LookupLanes
-from hdl.thc.quantizer import Quantizer
+from hdl.thc.encode.encoder import Encoder
+from hdl.thc.encode.quantizer import Quantizer
+from hdl.thc.lanes.lookup_lanes import LookupLanes
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.thc_beats import CONFIG, beats_taken, bound, cases
 from benchmarks.thc_meter import ThcMeter
 from drivers.simulated.board import SimulatedBoard
-from hdl.bus.flat import flat_verilog
+from hdl.parts.flat import flat_verilog
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 

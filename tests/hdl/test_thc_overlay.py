@@ -14,8 +14,8 @@ from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE, PYNQ_Z2
 from drivers.simulated.thc import thc_board
 from drivers.thc import ThcAggregator, ThcEncoder, ThcError
-from eyas.interfaces.thc import LookupTable, pack
-from eyas.interfaces.thc_registers import (
+from eyas.interfaces.thc.formats import LookupTable, pack
+from eyas.interfaces.thc.registers import (
     DESCRIPTOR,
     DESCRIPTOR_MAGIC,
     DESCRIPTOR_VERSION,
@@ -109,7 +109,7 @@ def test_random_aggregations_equal_the_model(board, aggregator, memory):
 
 def test_many_packets_and_several_descriptors(board, aggregator, monkeypatch):
     rng = np.random.default_rng(SEED)
-    monkeypatch.setattr("drivers.thc.CHUNK_BYTES", 5000)
+    monkeypatch.setattr("drivers.thc.aggregator.CHUNK_BYTES", 5000)
     aggregator.open(TABLE, 8, job=1)
     aggregator.open(solve(4, 34, 1 / 64), 200, lane_bits=16, job=2)
     for job, bits, count in ((1, 8, 30_001), (2, 16, 9_999), (1, 8, 1024)):
@@ -223,7 +223,7 @@ def test_the_driver_refuses_before_anything_flows(board, aggregator, encoder):
 def test_random_encodings_equal_the_model(board, encoder, memory, monkeypatch):
     rng = np.random.default_rng(SEED)
     board.set_memory(memory)
-    monkeypatch.setattr("drivers.thc.CHUNK_BLOCKS", 3)
+    monkeypatch.setattr("drivers.thc.encoder.CHUNK_BLOCKS", 3)
     for blocks in (1, 2, 3, 7):
         table = random_table(rng, 63)
         words = np.clip(rng.normal(0, 5000, (blocks, 1024)), -32767, 32767).astype(np.int16)

@@ -3,9 +3,9 @@
 import pytest
 
 from bitstreams.synthesis import synthesize
-from eyas.interfaces.thc_config import ThcConfig
-from hdl.thc.encoder import Encoder
-from hdl.thc.lookup_lanes import LookupLanes
+from eyas.interfaces.thc.config import ThcConfig
+from hdl.thc.encode.encoder import Encoder
+from hdl.thc.lanes.lookup_lanes import LookupLanes
 
 pytestmark = [pytest.mark.synth, pytest.mark.slow, pytest.mark.nightly]
 

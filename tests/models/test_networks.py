@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eyas.compiler.torch_import import from_module
+from eyas.compiler.importers.torch_import import from_module
 from models.vision.graph import (
     AveragePool2D,
     Conv2D,

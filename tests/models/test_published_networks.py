@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from eyas.compiler.tflite_import import import_tflite
+from eyas.compiler.importers.tflite_import import import_tflite
 from models.vision.graph import Graph
 from models.vision.reference import answers, run_layers
 from tests.data import data_file

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from drivers import softmax as driver
+from drivers.vision import softmax as driver
 from models.vision import softmax as reference
 from tests.models.litert import run_file
 from tests.models.tflite_writer import TfliteWriter
@@ -134,7 +134,7 @@ def test_refuses(
 
 def test_the_drivers_needs_numpy_alone() -> None:
     code = (
-        "import sys, drivers.softmax; "
+        "import sys, drivers.vision.softmax; "
         "print([name for name in ('torch', 'models', 'amaranth') if name in sys.modules])"
     )
     result = subprocess.run(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from eyas.compiler import compile_graph
-from eyas.interfaces.program_file import Program
+from eyas.interfaces.vision.program_file import Program
 from models.vision.graph import Graph
 from models.vision.networks import digits
 from tests.notebooks.execute import FOLDER, NOTEBOOKS, executed
@@ -80,7 +80,7 @@ def test_it_says_which_two_lines_a_real_board_changes(overlay):
     (said,) = (cell.source for cell in cells if "these two lines change" in cell.source)
     there = re.search(r"```python\n(.*)\n(.*)\n```", said)
     assert there is not None
-    assert there[1] == "from drivers.pynq_board import PynqBoard"
+    assert there[1] == "from drivers.real.pynq_board import PynqBoard"
     assert there[2].startswith(f'board = PynqBoard.open("{overlay}.bit")')
     here = cells[cells.index(next(cell for cell in cells if cell.source == said)) + 1].source
     assert [line for line in here.splitlines() if line] == [

@@ -16,11 +16,12 @@ from drivers.simulated.switch import switch_board
 from drivers.simulated.thc import thc_board
 from drivers.simulated.vision import vision_board
 from eyas.compiler import compile_graph
-from eyas.interfaces.configs import SMALL_VISION
-from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.interfaces.switch_config import SwitchConfig
-from eyas.interfaces.thc import LookupTable, pack
-from models.esa.switch import GoldenSwitch, JobEntry
+from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.thc.formats import LookupTable, pack
+from eyas.interfaces.vision.config import SMALL_VISION
+from models.switch.golden import GoldenSwitch
+from models.switch.records import JobEntry
 from models.thc import fixed_point
 from models.thc.aggregate import aggregate
 from models.vision import reference
@@ -29,7 +30,7 @@ from tests.small_network import small_network
 SEED = 612
 TABLE = LookupTable([0, 3, 5, 7, 9, 11, 13, 14, 16, 17, 19, 21, 23, 25, 27, 30])
 SMALL_SWITCH = SwitchConfig(slots=16, slot_bytes=64, jobs=8, ingress_beats=64, egress_rows=16)
-"""As of drivers.simulated.pynq_device, which cannot be imported here."""
+"""As of drivers.simulated.pynq.device, which cannot be imported here."""
 COUNT = 3001
 WORKERS = 5
 BLOCKS = 3

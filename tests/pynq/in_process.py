@@ -30,15 +30,15 @@ from drivers.errors import (
     RegisterError,
     WrongOverlay,
 )
-from drivers.pynq_board import PynqBoard
-from drivers.simulated.pynq_device import SMALL_BOARDS, SimulatedPynqZ2
-from drivers.simulated.pynq_files import write_stand_in
+from drivers.real.pynq_board import PynqBoard
+from drivers.simulated.pynq.device import SMALL_BOARDS, SimulatedPynqZ2
+from drivers.simulated.pynq.files import write_stand_in
 from drivers.thc import ThcAggregator, ThcEncoder
 from drivers.vision import VisionEngine
 from eyas.interfaces.overlays import REGISTER_BASE
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.thc import LookupTable
-from eyas.interfaces.vision_registers import VISION_REGISTERS
+from eyas.interfaces.thc.formats import LookupTable
+from eyas.interfaces.vision.program_file import Program
+from eyas.interfaces.vision.registers import VISION_REGISTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ["EYAS_PYNQ_DATA"])
@@ -97,7 +97,7 @@ def check_right(engine: VisionEngine, expected: SimpleNamespace) -> None:
 def test_the_script_runs_as_it_is(tmp_path):
     done = subprocess.run(
         [
-            sys.executable, "-m", "drivers.simulated.pynq_run", "--small", "--files", tmp_path,
+            sys.executable, "-m", "drivers.simulated.pynq.run", "--small", "--files", tmp_path,
             "tests/pynq/use_overlays.py", tmp_path, DATA,
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
@@ -224,7 +224,7 @@ def test_a_reset_is_one_of_the_overlay_alone(device, engine, expected):
 
 def test_no_board(files):
     script = f"""
-from drivers.pynq_board import PynqBoard
+from drivers.real.pynq_board import PynqBoard
 try:
     PynqBoard.open({str(files / "vision.bit")!r})
 except Exception as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.simulated.pynq_remote import PORT
+from drivers.simulated.pynq.remote import PORT
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ["EYAS_PYNQ_DATA"])
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from pynq import Overlay
 from drivers.errors import EyasError
-from eyas.interfaces.program_file import Program
+from eyas.interfaces.vision.program_file import Program
 files, data = map(Path, sys.argv[1:])
 engine = Overlay(str(files / "vision.bit")).vision_0
 expected = np.load(data / "expected.npz")
@@ -58,7 +58,7 @@ def files(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def host(files) -> Iterator[str]:
     host = free_host()
-    command = ["-m", "drivers.simulated.pynq_remote", "--small", "--host", host, "--files", files]
+    command = ["-m", "drivers.simulated.pynq.remote", "--small", "--host", host, "--files", files]
     with subprocess.Popen(
         [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -134,7 +134,7 @@ print((engine.infer(expected["pictures"]).outputs == expected["outputs"]).all())
 
 def test_the_server_says_that_its_port_is_taken(host):
     done = subprocess.run(
-        [sys.executable, "-m", "drivers.simulated.pynq_remote", "--small", "--host", host],
+        [sys.executable, "-m", "drivers.simulated.pynq.remote", "--small", "--host", host],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 2

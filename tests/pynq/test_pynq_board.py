@@ -17,7 +17,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from drivers.board_lock import BoardLock
 from drivers.errors import (
     BoardBusy,
     BoardClosed,
@@ -30,13 +29,14 @@ from drivers.errors import (
     RegisterError,
     WrongOverlay,
 )
-from drivers.pynq_board import FPGA_RST_CTRL, SLCR, SLCR_KEY, SLCR_UNLOCK, PynqBoard
-from drivers.pynq_ip import DRIVERS
-from drivers.pynq_waiting import find_interrupt
-from drivers.simulated.pynq_files import stand_in_name, write_stand_in
+from drivers.real.board_lock import BoardLock
+from drivers.real.pynq_board import FPGA_RST_CTRL, SLCR, SLCR_KEY, SLCR_UNLOCK, PynqBoard
+from drivers.real.pynq_ip import DRIVERS
+from drivers.real.pynq_waiting import find_interrupt
+from drivers.simulated.pynq.files import stand_in_name, write_stand_in
 from drivers.vision import VisionEngine
 from eyas.interfaces.overlays import OVERLAYS, REGISTER_BASE
-from eyas.interfaces.vision_registers import VISION_REGISTERS
+from eyas.interfaces.vision.registers import VISION_REGISTERS
 
 VISION = OVERLAYS["vision"]
 STATUS, ENABLE = (VISION_REGISTERS[f"interrupt_{name}"].offset for name in ("status", "enable"))
@@ -207,7 +207,7 @@ def test_the_status_is_looked_at_whether_or_not_an_interrupt_comes(
     device, monkeypatch, comes: bool
 ):
     monkeypatch.setattr(FakeInterrupt, "come", comes)
-    monkeypatch.setattr("drivers.pynq_waiting.INTERRUPT_SLICE_S", 0.01)
+    monkeypatch.setattr("drivers.real.pynq_waiting.INTERRUPT_SLICE_S", 0.01)
     interrupt = find_interrupt(sys.modules["pynq"], device, VISION)
     assert device.interrupt_pins["vision_0/interrupt"]["raw_irq"] == 61
     with PynqBoard(FakeMMIO(REGISTER_BASE, device=device), VISION, interrupt=interrupt) as board:
@@ -222,7 +222,7 @@ def test_the_status_is_looked_at_whether_or_not_an_interrupt_comes(
         board.write_register(ENABLE, 1)
         monkeypatch.setattr(board, "_read_register", second_look_finds_it)
         loop = asyncio.new_event_loop()
-        monkeypatch.setattr("drivers.pynq_waiting._idle_loop", lambda: loop)
+        monkeypatch.setattr("drivers.real.pynq_waiting._idle_loop", lambda: loop)
         board.wait_interrupt(5, "the job")
         assert len(looks) == 2
         loop.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from pynq import Overlay
 
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.thc import LookupTable
+from eyas.interfaces.thc.formats import LookupTable
+from eyas.interfaces.vision.program_file import Program
 
 
 def classify(files: Path, data: Path, expected) -> None:

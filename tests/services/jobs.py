@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from eyas.services.aggregator import Aggregator
-from eyas.services.job import Job
-from eyas.services.peers import Peers
-from eyas.services.reference_aggregator import ReferenceAggregator
-from eyas.services.service_aggregator import ServiceAggregator
-from eyas.services.thc_hook import ThcState, thc_hook
+from eyas.services.aggregation.aggregator import Aggregator
+from eyas.services.aggregation.client import ServiceAggregator
+from eyas.services.aggregation.collectives import Peers
+from eyas.services.aggregation.job import Job
+from eyas.services.aggregation.reference import ReferenceAggregator
+from eyas.services.hook.thc_hook import ThcState, thc_hook
 from models.thc.codec import Codec
 from models.thc.table import Quantizer
 

@@ -33,7 +33,7 @@ class Ranks:
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["eyas.services.worker"])
+        context.set_forkserver_preload(["eyas.services.training.worker"])
         self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         self._ends: list[Connection] = []
         self.processes = []

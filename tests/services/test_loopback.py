@@ -5,10 +5,10 @@ import torch
 
 from drivers.simulated.switch import switch_board
 from drivers.switch import Switch
-from eyas.interfaces.switch import Policy
-from eyas.services.gradient_job import GradientJob
-from eyas.services.loopback import Loopback, partition
-from models.esa.network import LossyNetwork
+from eyas.interfaces.switch.states import Policy
+from eyas.services.loopback.gradient_job import GradientJob
+from eyas.services.loopback.system import Loopback, partition
+from models.switch.network import LossyNetwork
 from models.thc.codec import Codec
 from models.thc.round import mean
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from eyas.interfaces.packet import Packet, PacketKind
-from eyas.services.aggregation_server import AggregationServer, JobFailed
-from eyas.services.units import ModelUnit
-from eyas.services.wire import line
+from eyas.interfaces.switch.packet import Packet, PacketKind
+from eyas.services.aggregation.server import AggregationServer, JobFailed
+from eyas.services.aggregation.units import ModelUnit
+from eyas.services.aggregation.wire import line
 from tests.services.test_service import TABLE, data, entries
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

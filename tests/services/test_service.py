@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from eyas.interfaces.packet import Lanes, Packet, PacketKind
-from eyas.interfaces.thc import LookupTable, pack, unpack
-from eyas.services.aggregation_job import AggregationJob
-from eyas.services.job import Job
-from eyas.services.units import ModelUnit
-from eyas.services.wire import Frames, line
+from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
+from eyas.interfaces.thc.formats import LookupTable, pack, unpack
+from eyas.services.aggregation.job import Job
+from eyas.services.aggregation.sums import AggregationJob
+from eyas.services.aggregation.units import ModelUnit
+from eyas.services.aggregation.wire import Frames, line
 from tests.services import jobs
 from tests.services.ranks import Failed, Ranks
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eyas.services.training import Settings, TrainingError, train
+from eyas.services.training.run import Settings, TrainingError, train
 from tests.data import fashion_mnist
 
 ALL = ("fp32", "thc", "uthc")

@@ -7,8 +7,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from eyas.services.service_aggregator import ServiceAggregator
-from eyas.services.thc_hook import ThcState, thc_hook
+from eyas.services.aggregation.client import ServiceAggregator
+from eyas.services.hook.thc_hook import ThcState, thc_hook
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import torch
 from drivers.simulated.memory import INFINITE
 from drivers.simulated.vision import vision_board
 from drivers.vision import VisionEngine
-from eyas.interfaces.configs import SMALL_VISION
+from eyas.interfaces.vision.config import SMALL_VISION
 
 # On a busy machine two threads wait for each other longer than they work.
 torch.set_num_threads(1)

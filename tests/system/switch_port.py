@@ -6,13 +6,13 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
-from eyas.interfaces.switch_config import SwitchConfig
-from hdl.bus.axi import Axi4, AxiLite
-from hdl.bus.register_file import RegisterFile
-from hdl.bus.stream import StreamFifo
-from hdl.esa.core import SwitchCore
-from hdl.esa.layouts import egress_layout, event_layout, frame_layout
-from hdl.esa.slot_records import slot_layout
+from eyas.interfaces.switch.config import SwitchConfig
+from hdl.parts.axi import Axi4, AxiLite
+from hdl.parts.register_file import RegisterFile
+from hdl.parts.stream import StreamFifo
+from hdl.switch.core import SwitchCore
+from hdl.switch.decide.slot_records import slot_layout
+from hdl.switch.layouts import egress_layout, event_layout, frame_layout
 
 __all__ = ["EVENT_WORDS", "PORT_REGISTERS", "ROW_WORDS", "SwitchPort", "told_layout"]
 

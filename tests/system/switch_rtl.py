@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from drivers.simulated.board import SimulatedBoard
 from drivers.simulated.memory import INFINITE
-from eyas.interfaces.packet import HEADER_BYTES, PACKET, Lanes
-from eyas.interfaces.switch import COUNTED_OUTCOMES, Outcome, SlotState
-from eyas.interfaces.switch_config import WORD_BYTES, SwitchConfig
-from hdl.bus.flat import flat_verilog
-from models.esa.switch import Event, GoldenSwitch, JobEntry, SlotRecord, SwitchSettings
+from eyas.interfaces.switch.config import WORD_BYTES, SwitchConfig
+from eyas.interfaces.switch.packet import HEADER_BYTES, PACKET, Lanes
+from eyas.interfaces.switch.states import COUNTED_OUTCOMES, Outcome, SlotState
+from hdl.parts.flat import flat_verilog
+from models.switch.golden import Event, GoldenSwitch, SwitchSettings
+from models.switch.records import JobEntry, SlotRecord
 from tests.system.switch_port import (
     EVENT_WORDS,
     PORT_REGISTERS,

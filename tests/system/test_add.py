@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from drivers.vision import VisionEngine
 from eyas.compiler import compile_graph
-from hdl.vision.add_tables import AddTables
+from hdl.vision.datapath.add_tables import AddTables
 from models.vision import reference
 from models.vision.graph import Add, Conv2D, Graph, MaxPool2D, Tensor
 from tests.models.random_graphs import pictures_of, scales, seeds, zero_points

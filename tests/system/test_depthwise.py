@@ -13,10 +13,10 @@ from drivers.simulated.memory import INFINITE
 from drivers.simulated.vision import vision_board
 from drivers.vision import VisionEngine
 from eyas.compiler import compile_graph
-from eyas.interfaces.configs import SMALL_VISION, VisionConfig
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.vision_isa import INSTRUCTION, Op
-from eyas.interfaces.vision_program import HEADER
+from eyas.interfaces.vision.config import SMALL_VISION, VisionConfig
+from eyas.interfaces.vision.isa import INSTRUCTION, Op
+from eyas.interfaces.vision.program_file import Program
+from eyas.interfaces.vision.records import HEADER
 from models.vision.graph import Conv2D, DepthwiseConv2D, Graph, MaxPool2D, Node, Tensor
 from tests.models.random_graphs import linear_values, multipliers, seeds, zero_points
 from tests.system.test_random_networks import EXAMPLES, check, random_networks

@@ -11,10 +11,10 @@ import pytest
 from drivers.errors import BoardTimeout, JobError, ProgramError, WrongOverlay
 from drivers.vision import VisionEngine
 from eyas.compiler import compile_graph
-from eyas.interfaces.configs import DEFAULT_VISION
-from eyas.interfaces.program_file import Program
-from eyas.interfaces.vision_isa import INSTRUCTION
-from eyas.interfaces.vision_program import HEADER, ErrorCode, Place
+from eyas.interfaces.vision.config import DEFAULT_VISION
+from eyas.interfaces.vision.isa import INSTRUCTION
+from eyas.interfaces.vision.program_file import Program
+from eyas.interfaces.vision.records import HEADER, ErrorCode, Place
 from models.vision import reference
 from models.vision.graph import Graph
 from tests.small_network import small_network

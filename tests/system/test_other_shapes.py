@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from drivers.simulated.memory import INFINITE
 from drivers.simulated.vision import vision_board
 from drivers.vision import VisionEngine
-from eyas.interfaces.configs import SMALL_VISION, VisionConfig
+from eyas.interfaces.vision.config import SMALL_VISION, VisionConfig
 from models.vision.graph import Graph
 from tests.system.random_networks import networks
 from tests.system.test_random_networks import EXAMPLES, check, random_networks

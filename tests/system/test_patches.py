@@ -7,9 +7,9 @@ import pytest
 
 from drivers.vision import VisionEngine
 from eyas.compiler import compile_graph
-from eyas.compiler.patches import use_patches
-from eyas.interfaces.configs import DEFAULT_VISION, SMALL_VISION
-from eyas.interfaces.vision_program import HEADER, PATCH_LINE_BYTES, PATCH_MARGIN
+from eyas.compiler.lowering.patches import use_patches
+from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION
+from eyas.interfaces.vision.records import HEADER, PATCH_LINE_BYTES, PATCH_MARGIN
 from models.vision.graph import Add, Conv2D, Graph, MaxPool2D, Pad, Tensor
 from tests.system.test_random_networks import check
 

@@ -9,9 +9,10 @@ from drivers.errors import BoardTimeout, InterruptLost
 from drivers.simulated.memory import INFINITE, PYNQ_Z2
 from drivers.simulated.switch import switch_board
 from drivers.switch import Switch
-from eyas.interfaces.packet import Lanes, Packet, PacketFault, PacketKind
-from eyas.interfaces.switch import Outcome, Policy
-from models.esa.switch import GoldenSwitch, JobEntry, SwitchSettings
+from eyas.interfaces.switch.packet import Lanes, Packet, PacketFault, PacketKind
+from eyas.interfaces.switch.states import Outcome, Policy
+from models.switch.golden import GoldenSwitch, SwitchSettings
+from models.switch.records import JobEntry
 from tests.drivers.test_switch_driver import (
     CONFIG,
     SEED,

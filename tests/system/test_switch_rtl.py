@@ -2,10 +2,11 @@
 
 import pytest
 
-from eyas.interfaces.packet import Packet, PacketKind
-from eyas.interfaces.switch import Outcome, Policy
-from models.esa.switch import JobEntry, SwitchSettings
-from tests.esa.episodes import CONFIG, Seen, random_episode, run_episode
+from eyas.interfaces.switch.packet import Packet, PacketKind
+from eyas.interfaces.switch.states import Outcome, Policy
+from models.switch.golden import SwitchSettings
+from models.switch.records import JobEntry
+from tests.switch.episodes import CONFIG, Seen, random_episode, run_episode
 from tests.system.switch_rtl import Lockstep, RtlSwitch, switch_board
 
 pytestmark = pytest.mark.slow

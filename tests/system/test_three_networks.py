@@ -13,7 +13,7 @@ import pytest
 from drivers.simulated.vision import vision_board
 from drivers.vision import VisionEngine
 from eyas.compiler import compile_graph
-from eyas.compiler.tflite_import import import_tflite
+from eyas.compiler.importers.tflite_import import import_tflite
 from tests.data import data_file
 from tests.models.litert import run_files_pictures
 from tests.models.test_published_networks import NETWORKS as PUBLISHED

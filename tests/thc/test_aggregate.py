@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eyas.interfaces import thc
+from eyas.interfaces.thc import formats as thc
 from models.thc.aggregate import add, aggregate, lookup
 from models.thc.table import Quantizer, solve
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from eyas.interfaces.thc import packed_size
+from eyas.interfaces.thc.formats import packed_size
 from models.thc import hadamard as transform
 from models.thc.aggregate import lookup
 from models.thc.codec import LONGEST_TRANSFORM, Codec

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from eyas.interfaces import thc
-from eyas.interfaces.thc import LookupTable, check_sums, packed_size
+from eyas.interfaces.thc import formats as thc
+from eyas.interfaces.thc.formats import LookupTable, check_sums, packed_size
 from models.thc import packing
 from models.thc.table import solve
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from eyas.interfaces.thc import LookupTable
+from eyas.interfaces.thc.formats import LookupTable
 from models.thc.table import Quantizer, clamp_threshold, clamping_error, rounding_variance, solve
 
 A = "0 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30"

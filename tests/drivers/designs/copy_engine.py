@@ -1,7 +1,7 @@
 """A small overlay for testing boards: registers, and a master that copies memory by bursts.
 
-Its AXI is written by hand, apart from :mod:`hdl.bus`, and it does as it is told: burst lengths and
-addresses come from registers unchecked, and FAULT breaks a rule of the bus on request.
+Its AXI is written by hand, apart from :mod:`hdl.parts`, and it does as it is told: burst lengths
+and addresses come from registers unchecked, and FAULT breaks a rule of the bus on request.
 """
 
 import enum

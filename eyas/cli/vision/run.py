@@ -1,0 +1,220 @@
+"""``eyas run``: pictures through a program on the simulated board."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyas.cli.common.errors import ANSWER_IS_NO
+from eyas.cli.common.options import JsonOption, ProgramPath
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from eyas.cli.vision.measure import Measured
+    from eyas.interfaces.vision.program_file import Program
+
+__all__ = ["LAYER_COLUMNS", "cycles_line", "layer_rows", "layer_table", "run", "stalls"]
+
+
+def run(
+    program_path: ProgramPath,
+    pictures: Annotated[
+        Path,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="X.npz",
+            dir_okay=False,
+            help="Arrays *images* (uint8 as scanned, or int8 quantised; N × H × W × C) and, where "
+            "there are any, *labels*.",
+        ),
+    ],
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Take the first N pictures only.")
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Compare every output with the reference; code 1 if one differs."
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="Y.npz",
+            help="Write the arrays *outputs* (int8: what the network's file calls its output) and "
+            "*logits* (int8: what the engine wrote; the same without a softmax).",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw the time line by layer (.svg, .png or .pdf)."
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run pictures through a program on the simulated board.
+
+    Prints accuracy, where there are labels, and the cycles of each layer. Cycles are those of the
+    RTL; host time is that of the simulation.
+    """
+    import numpy as np
+
+    from eyas.cli.common.console import notes, print_json, progress, results, say
+    from eyas.cli.common.files import check_writable, load_pictures
+    from eyas.cli.vision.check import compare
+    from eyas.cli.vision.measure import class_accuracy, measure
+    from eyas.cli.vision.plot import check_format, plot_timeline
+    from eyas.cli.vision.session import opened
+    from eyas.interfaces.files import write_atomically
+    from eyas.interfaces.vision.program_file import Program
+
+    check_format(plot)
+    check_writable(output)
+    check_writable(plot)
+    program = Program.load(program_path)
+    images, labels = load_pictures(pictures, limit)
+    difference = None
+    with progress() as bars, opened(program, bars) as engine:
+        task = bars.add_task("pictures", total=len(images))
+        found = measure(engine, program, images, lambda done: bars.update(task, completed=done))
+        if check:
+            from models.vision.graph import Graph
+
+            graph = Graph.from_bytes(program.graph)
+            difference = compare(graph, engine, images, found.logits)
+
+    accuracy = None if labels is None else class_accuracy(found.outputs, labels)
+    if output is not None:
+        packed = io.BytesIO()
+        np.savez(packed, outputs=found.outputs, logits=found.logits)
+        write_atomically(output, packed.getvalue())
+    if plot is not None:
+        plot_timeline(found.layers, f"{program.manifest['name']}: one picture", plot)
+    bit_exact = difference is None if check else None
+    if json:
+        print_json(_summary(found, accuracy, bit_exact))
+    else:
+        results.print(layer_table(program, found))
+        for line in _lines(found, accuracy):
+            say(line)
+        if bit_exact:
+            say(f"All {found.outputs.size:,} outputs equal the reference, bit for bit")
+    if difference is not None:
+        notes.print(f"eyas: differs from the reference: {difference}", soft_wrap=True)
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+LAYER_COLUMNS = (
+    "layer", "op", "cycles", "MACs", "utilisation", "array", "requantise", "drain", "tables",
+)  # fmt: skip
+"""Headings of :func:`layer_rows`: the last four say what a layer's cycles went to."""
+
+NAME_WIDTH = 28
+"""Characters of a layer's name in a table; published files have names of a hundred."""
+
+
+def layer_table(program: Program, found: Measured) -> Table:
+    """Cycles, work, utilisation and waits of each layer."""
+    from eyas.cli.common.console import table
+
+    layers = [item.as_dict() for item in found.layers]
+    peak = program.config.macs_per_cycle
+    title = f"{program.manifest['name']}, one picture"
+    return table(title, LAYER_COLUMNS, layer_rows(layers, peak))
+
+
+def layer_rows(layers: list[dict[str, Any]], peak: int) -> list[tuple[str, ...]]:
+    """A row for each of ``layers`` (as in ``--json``), and their sum.
+
+    Cycles in which the array took a pass, waited for requantisation, for the last results of a
+    layer, for the tables of a residual add.
+    """
+
+    def row(name: str, op: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+        waits = (item[f"{key}_cycles"] for key in ("array", "requantize", "drain", "table"))
+        return (
+            name,
+            op,
+            f"{item['cycles']:,}",
+            *_work(item["macs"], item["macs"] / (item["cycles"] * peak)),
+            *(f"{cycles:,}" if cycles else "–" for cycles in waits),
+        )
+
+    sums = {
+        key: sum(item[key] for item in layers)
+        for key in (
+            "cycles", "macs", "array_cycles", "requantize_cycles", "drain_cycles", "table_cycles",
+        )
+    }  # fmt: skip
+    return [*(row(_short(item["name"]), item["op"], item) for item in layers), row("all", "", sums)]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :]
+
+
+def _lines(found: Measured, accuracy: float | None) -> list[str]:
+    lines = [
+        cycles_line(found),
+        "Of the core's cycles the array waited "
+        + ", ".join(f"{cycles:,} for {STALLS[cause]}" for cause, cycles in stalls(found).items()),
+        f"{found.host_us:,.0f} µs of Python a picture, simulation left out",
+    ]
+    if accuracy is not None:
+        lines.append(f"Accuracy on {len(found.outputs)} pictures: {accuracy:.2%}")
+    return lines
+
+
+STALLS = {
+    "requantize": "requantisation",
+    "drain": "layers' last results",
+    "tables": "tables of residual adds",
+    "start": "layers to start",
+}
+"""What the array waits for, as ``--json`` and as a reader is told."""
+
+
+def stalls(found: Measured) -> dict[str, int]:
+    """Core cycles of a picture in which the array took no pass, by cause."""
+    named = {
+        "requantize": sum(item.requantize_cycles for item in found.layers),
+        "drain": sum(item.drain_cycles for item in found.layers),
+        "tables": sum(item.table_cycles for item in found.layers),
+    }
+    passes = sum(item.array_cycles for item in found.layers)
+    return {**named, "start": found.core_cycles - passes - sum(named.values())}
+
+
+def _work(macs: int, utilisation: float) -> tuple[str, str]:
+    return (f"{macs:,}", f"{utilisation:.1%}") if macs else ("–", "–")
+
+
+def cycles_line(found: Measured) -> str:
+    """Cycles a picture, alone and queued."""
+    return (
+        f"Cycles a picture: {found.core_cycles:,} of the core, {found.end_to_end_cycles:,} from "
+        f"doorbell to interrupt, {found.queued_cycles:,} one behind the other"
+    )
+
+
+def _summary(found: Measured, accuracy: float | None, bit_exact: bool | None) -> dict[str, Any]:
+    """What ``--json`` prints; without --check or labels ``bit_exact`` or ``accuracy`` is null."""
+    return {
+        "pictures": len(found.outputs),
+        "accuracy": accuracy,
+        "bit_exact": bit_exact,
+        "core_cycles": found.core_cycles,
+        "end_to_end_cycles": found.end_to_end_cycles,
+        "host_us": found.host_us,
+        "stalls": stalls(found),
+        "layers": [item.as_dict() for item in found.layers],
+    }

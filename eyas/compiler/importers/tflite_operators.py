@@ -1,0 +1,330 @@
+"""What each operator of a ``.tflite`` file becomes; what it must not have is refused by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tflite
+
+from eyas.compiler.importers.tflite_network import Step
+from eyas.compiler.importers.tflite_reader import NO_TENSOR, FileTensor
+from models.vision.graph import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    MaxPool2D,
+    Mean,
+    Pad,
+    Requantize,
+    Tensor,
+)
+
+__all__ = ["OPERATORS", "VERSIONS"]
+
+Array = npt.NDArray[Any]
+
+VERSIONS: dict[str, frozenset[int]] = {
+    "ADD": frozenset({1, 2}),
+    "AVERAGE_POOL_2D": frozenset({1, 2}),
+    "CONV_2D": frozenset({1, 2, 3}),
+    "DEPTHWISE_CONV_2D": frozenset({1, 2, 3}),
+    # 7 to 11 are int16, sparse, asymmetric hybrid, int4 and int16 again.
+    "FULLY_CONNECTED": frozenset({1, 2, 3, 4, 5, 6, 12}),
+    "MAX_POOL_2D": frozenset({1, 2}),
+    "MEAN": frozenset({1, 2}),
+    "PAD": frozenset({1, 2}),
+    "PADV2": frozenset({1, 2}),
+    "QUANTIZE": frozenset({1, 2}),
+    "RELU": frozenset({1, 2}),
+    "RELU6": frozenset({1, 2}),
+    "RELU_N1_TO_1": frozenset({1}),
+    "RESHAPE": frozenset({1}),
+    "SOFTMAX": frozenset({1, 2}),
+    "SQUEEZE": frozenset({1}),
+}
+"""Versions whose int8 form is the one that is read here; a later one may mean something else."""
+
+RANGES = {
+    "NONE": (-math.inf, math.inf),
+    "RELU": (0.0, math.inf),
+    "RELU6": (0.0, 6.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+"""The real values that an activation lets through."""
+
+SAME, VALID = tflite.Padding.SAME, tflite.Padding.VALID
+SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1 / 256, -128
+
+
+def _activation(step: Step, target: Tensor, name: str | None = None) -> dict[str, Any]:
+    """The fused activation, or the one called ``name``, as the node's range of int8 values."""
+    if name is None:
+        number = step.operator.options["FusedActivationFunction"]
+        names = {value: key for key, value in vars(tflite.ActivationFunctionType).items()}
+        name = names.get(number, f"number {number}")
+    if name not in RANGES:
+        raise step.refuse(f"its activation {name} is not one of {', '.join(RANGES)}")
+    low, high = RANGES[name]
+    return {
+        "activation_min": max(-128, _level(low, target)) if math.isfinite(low) else -128,
+        "activation_max": min(127, _level(high, target)) if math.isfinite(high) else 127,
+    }
+
+
+def _level(real: float, tensor: Tensor) -> int:
+    """A real bound as TensorFlow Lite quantises it: float32, halves away from zero."""
+    with np.errstate(over="ignore"):
+        steps = np.float32(real) / np.float32(tensor.scale)
+    steps = np.clip(steps, -1024, 1024)  # far outside int8 all are alike
+    return tensor.zero_point + int(np.trunc(steps + np.copysign(np.float32(0.5), steps)))
+
+
+def _named(source: Tensor, target: Tensor) -> dict[str, Any]:
+    """The fields that every node has."""
+    return {"name": target.name, "input": source.name, "output": target.name}
+
+
+def _window(step: Step, source: Tensor, window: tuple[int, int]) -> dict[str, Any]:
+    """Stride and explicit padding of a sliding window."""
+    options = step.operator.options
+    stride = options["StrideH"], options["StrideW"]
+    if min(*stride, *window) < 1:
+        raise step.refuse(f"window {window} and stride {stride} must be positive")
+    for direction in "HW":
+        if (dilation := options.get(f"Dilation{direction}Factor", 1)) != 1:
+            raise step.refuse(f"a dilation of {dilation}; Eyas runs undilated kernels")
+    padding = [0, 0, 0, 0]
+    if options["Padding"] == SAME:
+        for axis in (0, 1):
+            size = source.shape[axis]
+            total = (-(-size // stride[axis]) - 1) * stride[axis] + window[axis] - size
+            before = max(total, 0) // 2  # an odd one goes after
+            padding[2 * axis : 2 * axis + 2] = before, max(total, 0) - before
+    elif options["Padding"] != VALID:
+        raise step.refuse(f"padding number {options['Padding']} is neither SAME nor VALID")
+    return {"stride": stride, "padding": tuple(padding)}
+
+
+def _weights(step: Step, index: int, dimensions: int, channel_dimension: int) -> FileTensor:
+    """The weights: int8, symmetric, one scale or one an output channel."""
+    tensor = step.constant(index, "weights", "INT8")
+    if len(tensor.shape) != dimensions:
+        raise step.refuse(f"its weights have the shape {list(tensor.shape)}: the file is damaged")
+    channels = tensor.shape[channel_dimension]
+    if len(tensor.scales) > 1 and tensor.channel_dimension != channel_dimension:
+        raise step.refuse("the scales of its weights must be one an output channel")
+    if len(tensor.scales) not in (1, channels):
+        raise step.refuse(
+            f"its weights have {len(tensor.scales)} scales for {channels} output channels"
+        )
+    if tensor.zero_points.any():
+        raise step.refuse("its weights are asymmetric; Eyas takes a zero point of 0")
+    return tensor
+
+
+def _linear(step: Step, weights: FileTensor, channels: int, bias: int) -> dict[str, Any]:
+    """Weight scales and biases of ``channels`` outputs; a bias that is left out is 0."""
+    scales = np.broadcast_to(weights.scales, (channels,))
+    values = np.zeros(channels, np.int32)
+    if bias != NO_TENSOR:
+        tensor = step.constant(bias, "biases", "INT32")
+        if tensor.shape != (channels,):
+            raise step.refuse(f"has {channels} output channels, but {tensor.size} biases")
+        values = tensor.values()
+    return {"weight_scales": scales, "bias": values}
+
+
+def _conv2d(step: Step) -> None:
+    picture, kernels, bias = step.operands(2, 3)
+    source, tensor = step.map(picture), _weights(step, kernels, 4, 0)
+    channels, height, width, inputs = tensor.shape
+    if inputs != source.shape[2]:
+        raise step.refuse(
+            f"weights for {inputs} input channels read a map of {source.shape[2]}; Eyas runs no "
+            "grouped convolutions"
+        )
+    window = _window(step, source, (height, width))
+    values = tensor.values()
+    target = step.result()
+    step.add(
+        Conv2D(
+            **_named(source, target),
+            **_activation(step, target),
+            **window,
+            **_linear(step, tensor, channels, bias),
+            weights=values,
+        )
+    )
+
+
+def _depthwise_conv2d(step: Step) -> None:
+    picture, kernels, bias = step.operands(2, 3)
+    source, tensor = step.map(picture), _weights(step, kernels, 4, 3)
+    one, height, width, channels = tensor.shape
+    multiplier = step.operator.options["DepthMultiplier"]
+    if one != 1 or channels != multiplier * source.shape[2]:
+        raise step.refuse(
+            f"weights of shape {list(tensor.shape)} do not fit {source.shape[2]} input channels "
+            f"and a multiplier of {multiplier}"
+        )
+    window = _window(step, source, (height, width))
+    values = tensor.values()
+    target = step.result()
+    step.add(
+        DepthwiseConv2D(
+            **_named(source, target),
+            **_activation(step, target),
+            **window,
+            **_linear(step, tensor, channels, bias),
+            weights=values[0].transpose(2, 0, 1),
+            multiplier=multiplier,
+        )
+    )
+
+
+def _fully_connected(step: Step) -> None:
+    vector, rows, bias = step.operands(2, 3)
+    source, tensor = step.dense(vector), _weights(step, rows, 2, 0)
+    if step.operator.options["WeightsFormat"] != tflite.FullyConnectedOptionsWeightsFormat.DEFAULT:
+        raise step.refuse("its weights are shuffled; Eyas takes them in their plain order")
+    channels, inputs = tensor.shape
+    if inputs != source.size:
+        raise step.refuse(f"weights for {inputs} inputs read {source.size} values")
+    values = tensor.values()
+    target = step.result((1, 1, channels))
+    step.add(
+        FullyConnected(
+            **_named(source, target),
+            **_activation(step, target),
+            **_linear(step, tensor, channels, bias),
+            weights=values,
+        )
+    )
+
+
+def _pool(kind: type[AveragePool2D] | type[MaxPool2D]) -> Callable[[Step], None]:
+    def read(step: Step) -> None:
+        source = step.map(*step.operands(1))
+        options = step.operator.options
+        window = options["FilterHeight"], options["FilterWidth"]
+        sliding = _window(step, source, window)
+        target = step.result()
+        step.add(
+            kind(
+                **_named(source, target),
+                **_activation(step, target),
+                **sliding,
+                window=window,
+            )
+        )
+
+    return read
+
+
+def _add(step: Step) -> None:
+    first, second = (step.map(index) for index in step.operands(2))
+    if first.shape != second.shape:
+        raise step.refuse(
+            f"adds maps of the shapes {first.shape} and {second.shape}; Eyas does not broadcast"
+        )
+    target = step.result()
+    step.add(Add(**_named(first, target), **_activation(step, target), other=second.name))
+
+
+def _pad(step: Step) -> None:
+    value = NO_TENSOR
+    if step.operator.code == "PADV2":
+        picture, margins, value = step.operands(3)
+    else:
+        picture, margins = step.operands(2)
+    source = step.map(picture)
+    amounts = step.constant(margins, "amounts", "INT32")
+    if amounts.shape != (4, 2):
+        raise step.refuse(f"its amounts have the shape {list(amounts.shape)}, not [4, 2]")
+    batch, rows, columns, channels = amounts.values().tolist()
+    if any((*batch, *channels)):
+        raise step.refuse("pads batch or channels; Eyas pads height and width")
+    if value != NO_TENSOR:
+        filling = step.constant(value, "values", "INT8").values().ravel().tolist()
+        if filling != [source.zero_point]:
+            raise step.refuse(f"pads with {filling}; Eyas pads with the zero point")
+    target = step.result()
+    step.add(Pad(**_named(source, target), padding=(*rows, *columns)))
+
+
+def _mean(step: Step) -> None:
+    picture, axes = step.operands(2)
+    source, tensor = step.map(picture), step.constant(axes, "axes", "INT32")
+    rank = len(step.network.model.tensors[picture].shape)
+    values = tensor.values().ravel().tolist()
+    if rank != 4 or sorted({axis + 4 if axis < 0 else axis for axis in values}) != [1, 2]:
+        raise step.refuse(f"takes the mean over the axes {values}; Eyas has height and width")
+    target = step.result()
+    step.add(Mean(**_named(source, target)))
+
+
+def _requantize(step: Step) -> None:
+    source = step.map(*step.operands(1))
+    target = step.result()
+    if source.shape != target.shape:
+        raise step.refuse(f"makes {target.shape} of {source.shape}: the file is damaged")
+    relu = step.operator.code != "QUANTIZE"
+    step.add(
+        Requantize(
+            **_named(source, target),
+            **_activation(step, target, step.operator.code if relu else "NONE"),
+            float32_ratio=relu,  # TensorFlow Lite's kernels differ in this
+        )
+    )
+
+
+def _reshape(step: Step) -> None:
+    source, shape = step.operands(1, 2)
+    if shape != NO_TENSOR:
+        step.constant(shape, "dimensions", "INT32")  # the output's own shape says the same
+    step.alias(source)
+
+
+def _softmax(step: Step) -> None:
+    network = step.network
+    (index,) = step.operands(1)
+    logits = step.map(index)
+    last = network.model.operators[-1] is step.operator
+    if not last or step.operator.outputs != (network.model.output,):
+        raise step.refuse("a softmax may only stand at the network's end")
+    probabilities = step.result()
+    del network.tensors[probabilities.name]  # computed by the driver, not by the engine
+    if (probabilities.scale, probabilities.zero_point) != (SOFTMAX_SCALE, SOFTMAX_ZERO_POINT):
+        raise step.refuse(
+            f"its output must have scale 1/256 and zero point -128, not {probabilities.scale:g} "
+            f"and {probabilities.zero_point}"
+        )
+    network.softmax, network.softmax_beta = probabilities, step.operator.options["Beta"]
+    network.views[network.model.output] = logits.name
+
+
+OPERATORS: dict[str, Callable[[Step], None]] = {
+    "ADD": _add,
+    "AVERAGE_POOL_2D": _pool(AveragePool2D),
+    "CONV_2D": _conv2d,
+    "DEPTHWISE_CONV_2D": _depthwise_conv2d,
+    "FULLY_CONNECTED": _fully_connected,
+    "MAX_POOL_2D": _pool(MaxPool2D),
+    "MEAN": _mean,
+    "PAD": _pad,
+    "PADV2": _pad,
+    "QUANTIZE": _requantize,
+    "RELU": _requantize,
+    "RELU6": _requantize,
+    "RELU_N1_TO_1": _requantize,
+    "RESHAPE": _reshape,
+    "SOFTMAX": _softmax,
+    "SQUEEZE": _reshape,
+}
+"""Operator to what reads it."""

@@ -1,0 +1,189 @@
+"""What is to be known of a packet, or of a look at a slot, before the slot's record is compared."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from eyas.interfaces.switch.actions import SCAN
+from eyas.interfaces.switch.config import WORD_BYTES, SwitchConfig
+from eyas.interfaces.switch.packet import PacketKind
+from hdl.switch.decide.decision import GroupKind, JudgePacket, packet_class_shape
+from hdl.switch.decide.slot_choice import SlotChoice
+from hdl.switch.decide.slot_records import key_layout
+from hdl.switch.jobs.job_table import JobTable, JobWritePort
+from hdl.switch.layouts import packet_layout, settings_layout
+
+__all__ = ["Arrival", "arrival_layout", "look_layout"]
+
+
+def look_layout(config: SwitchConfig) -> data.StructLayout:
+    """A look at ``slot``, of a flush or not."""
+    return data.StructLayout({"flush": 1, "slot": ceil_log2(config.slots)})
+
+
+def arrival_layout(config: SwitchConfig) -> data.StructLayout:
+    """A packet, or a look, with what is to be known of its job.
+
+    Members
+    -------
+    packet : packet_layout
+        The packet.
+    beats
+        Of its payload; 0 for a look.
+    key : key_layout
+        The packet's.
+    own, everyone : 32
+        The worker's bit; those of all the job's workers.
+    needed, less : 6
+        Contributions that complete a sum; one less.
+    packet_class
+        From :class:`hdl.switch.decide.decision.JudgePacket`.
+    scan, flush : 1
+        It is a look; it is a flush's look.
+    data : 1
+        It is DATA.
+    slot
+        The slot that it meets.
+    """
+    return data.StructLayout(
+        {
+            "packet": packet_layout(config),
+            "beats": range(config.payload_beats + 1),
+            "key": key_layout(config),
+            "own": 32,
+            "everyone": 32,
+            "needed": 6,
+            "less": 6,
+            "packet_class": packet_class_shape(),
+            "scan": 1,
+            "flush": 1,
+            "data": 1,
+            "slot": ceil_log2(config.slots),
+        }
+    )
+
+
+class Arrival(wiring.Component):
+    """Looks the packet's job up, finds the slot, and judges the packet.
+
+    Has no back-pressure; an arrival every 3 cycles at most.
+
+    Latency: ``slot`` 1 cycle from ``take``, ``arrived`` 2 cycles; it stays until the next.
+
+    Parameters
+    ----------
+    config : SwitchConfig
+        Slots, jobs, depths.
+
+    Members
+    -------
+    settings : In(settings_layout)
+        Policy and hash.
+    job_write : In(JobWritePort)
+        Sets an entry of the job table.
+    take : In(1)
+        Here is a look, or else a packet.
+    scan : In(1)
+        It is a look.
+    packet : In(packet_layout)
+    look : In(look_layout)
+    coin : In(1)
+        The random bit, a cycle after ``take``.
+    slot : Out
+        Whose record is to be read.
+    arrived : Out(arrival_layout)
+    """
+
+    def __init__(self, config: SwitchConfig):
+        self.config = config
+        self.jobs = JobTable(config)
+        self.choice = SlotChoice(config)
+        super().__init__(
+            {
+                "settings": In(settings_layout(config)),
+                "job_write": In(JobWritePort(config)),
+                "take": In(1),
+                "scan": In(1),
+                "packet": In(packet_layout(config)),
+                "look": In(look_layout(config)),
+                "coin": In(1),
+                "slot": Out(ceil_log2(config.slots)),
+                "arrived": Out(arrival_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.jobs = jobs = self.jobs
+        m.submodules.choice = choice = self.choice
+        m.submodules.group_kind = group_kind = GroupKind()
+        m.submodules.judge = judge = JudgePacket()
+        wiring.connect(m, wiring.flipped(self.job_write), jobs.write)
+        m.d.comb += [
+            jobs.read.eq(self.take),
+            jobs.job.eq(self.packet.header.job),
+            choice.policy.eq(self.settings.policy),
+            choice.slots_log2.eq(self.settings.slots_log2),
+            choice.salt.eq(self.settings.salt),
+            choice.take.eq(self.take),
+            choice.job.eq(self.packet.header.job),
+            choice.seq.eq(self.packet.header.seq),
+        ]
+
+        # A cycle later: the job's entry is here.
+        was_taken = Signal()
+        scans = Signal()
+        packet = Signal(packet_layout(config), reset_less=True)
+        look = Signal(look_layout(config), reset_less=True)
+        m.d.sync += was_taken.eq(self.take)
+        with m.If(self.take):
+            m.d.sync += [packet.eq(self.packet), look.eq(self.look), scans.eq(self.scan)]
+        header, entry = packet.header, jobs.entry
+        contributes = (header.kind == PacketKind.DATA) | (header.kind == PacketKind.RESEND)
+        slot = Signal.like(self.slot)
+        less = Signal(6)
+        m.d.comb += [
+            choice.base.eq(entry.base),
+            choice.mask.eq(entry.mask),
+            group_kind.policy.eq(self.settings.policy),
+            group_kind.kind.eq(Mux(scans, SCAN, header.kind)),
+            self.slot.eq(slot),
+        ]
+        m.d.sync += [
+            slot.eq(Mux(scans, look.slot, choice.slot)),
+            judge.group.eq(group_kind.group),
+            judge.known.eq(entry.enabled & (entry.epoch == header.epoch)),
+            judge.fits.eq(
+                (header.worker < entry.workers) & (~contributes | (header.lanes == entry.lanes))
+            ),
+            judge.quorum.eq(entry.needed < entry.workers),
+            less.eq(entry.needed - 1),
+        ]
+
+        # Two cycles later: the packet is judged.
+        is_judged = Signal()
+        arrived = Signal(arrival_layout(config), reset_less=True)
+        m.d.sync += is_judged.eq(was_taken)
+        m.d.comb += [judge.coin.eq(self.coin), self.arrived.eq(arrived)]
+        with m.If(is_judged):
+            m.d.sync += [
+                arrived.packet.eq(packet),
+                arrived.beats.eq(Mux(scans, 0, (header.length + WORD_BYTES - 1) >> 3)),
+                *(
+                    arrived.key[name].eq(header[name])
+                    for name in arrived.shape()["key"].shape.members
+                ),
+                arrived.own.eq(1 << header.worker[:5]),
+                arrived.everyone.eq((1 << entry.workers) - 1),
+                arrived.needed.eq(entry.needed),
+                arrived.less.eq(less),
+                arrived.packet_class.eq(judge.packet_class),
+                arrived.scan.eq(scans),
+                arrived.flush.eq(scans & look.flush),
+                arrived.data.eq(~scans & (header.kind == PacketKind.DATA)),
+                arrived.slot.eq(slot),
+            ]
+
+        return m

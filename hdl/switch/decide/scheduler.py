@@ -1,0 +1,204 @@
+"""Which packet may have which slot: the switch's decisions, an operation every 4 cycles."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from eyas.interfaces.switch.actions import COIN_TAPS
+from eyas.interfaces.switch.config import SwitchConfig
+from hdl.parts.stream import StreamFifo
+from hdl.switch.decide.decision import Decide
+from hdl.switch.decide.operation_builder import Departure, decided_layout
+from hdl.switch.decide.packet_lookup import Arrival
+from hdl.switch.decide.slot_match import Comparison
+from hdl.switch.decide.slot_records import SlotRecords, slot_layout
+from hdl.switch.decide.slot_scan import SlotScan
+from hdl.switch.decide.status_update import StatusUpdate
+from hdl.switch.jobs.job_table import JobWritePort
+from hdl.switch.layouts import event_layout, operation_layout, packet_layout, settings_layout
+
+__all__ = ["Scheduler"]
+
+
+class Scheduler(wiring.Component):
+    """Decides what each packet does to its slot, and keeps the slots' records.
+
+    Packets keep their order; looks at slots stand between them.  An operation begins every 4 cycles
+    at most, so that a record is written before the next operation reads one, and only when there
+    is a place for what it leads to: nothing waits within.  A look and a packet take turns when both
+    are there.
+
+    Latency: 7 cycles from a packet to its operation.
+
+    Parameters
+    ----------
+    config : SwitchConfig
+        Slots, jobs, depths.
+
+    Members
+    -------
+    i : In(stream of packet_layout)
+        Good packets of jobs that the table has.
+    o : Out(stream of operation_layout)
+        What is to be done with slots and payloads; looks and packets that need nothing done with
+        either lead to none.
+    settings : In(settings_layout)
+        Change only while nothing is under way.
+    job_write : In(JobWritePort)
+        Sets an entry of the job table.
+    flush : In(1)
+        Looks at every slot, and empties those of ``flush_job``; ignored while ``flushing``.
+    flush_job : In
+        The job; stays as it is while ``flushing``.
+    flushing : Out(1)
+        A flush is under way; ends when ``rows_idle`` says that all it led to is done.
+    rows_idle : In(1)
+        Whoever takes the operations is done with those that it took.
+    event : Out(event_layout), event_strobe : Out(1)
+        What a packet or look came to, in order.
+    event_record : Out(slot_layout)
+        The slot's record behind it; for benches.
+    ready : Out(1)
+        The records are cleared after the reset; until then nothing is taken.
+    idle : Out(1)
+        No packet and no operation is in here; there may be looks, of which one may lead to an
+        operation.
+    """
+
+    latency = 7
+    spacing = 4
+    places = 4
+    """Operations under way or waiting to be taken."""
+
+    def __init__(self, config: SwitchConfig):
+        self.config = config
+        self.records = SlotRecords(config)
+        self.arrival = Arrival(config)
+        self.scan = SlotScan(config)
+        self.queue = StreamFifo(operation_layout(config), self.places)
+        job = ceil_log2(config.jobs)
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(config))),
+                "o": Out(stream.Signature(operation_layout(config))),
+                "settings": In(settings_layout(config)),
+                "job_write": In(JobWritePort(config)),
+                "flush": In(1),
+                "flush_job": In(job),
+                "flushing": Out(1),
+                "rows_idle": In(1),
+                "event": Out(event_layout(config)),
+                "event_strobe": Out(1),
+                "event_record": Out(slot_layout(config)),
+                "ready": Out(1),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config, settings, scan, queue = self.config, self.settings, self.scan, self.queue
+        m.submodules.arrival = arrival = self.arrival
+        m.submodules.records = records = self.records
+        m.submodules.scan = scan
+        m.submodules.queue = queue
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.job_write), arrival.job_write)
+
+        # What begins: a packet, or a look.
+        may = Signal()
+        begins = Signal()
+        after_look = Signal()
+        is_wasted = Signal()
+        places = Signal(range(self.places + 1), init=self.places)
+        wait = Signal(range(self.spacing))
+        packets = Signal(6)  # stages that a packet is in
+        m.d.comb += [
+            scan.period.eq(settings.scan_period),
+            scan.flush.eq(self.flush),
+            scan.drained.eq((places == self.places) & self.rows_idle),
+            self.flushing.eq(scan.flushing),
+            self.idle.eq(~packets.any() & ~queue.o.valid),
+            self.ready.eq(~records.busy),
+            may.eq(self.ready & (wait == 0) & (places != 0) & ~scan.hold),
+            scan.taken.eq(may & scan.look & ~after_look),
+            self.i.ready.eq(may & ~scan.taken),
+            begins.eq(scan.taken | (self.i.ready & self.i.valid)),
+        ]
+        m.d.sync += [
+            places.eq(places - begins + is_wasted + (self.o.valid & self.o.ready)),
+            packets.eq(Cat(self.i.ready & self.i.valid, packets)),
+        ]
+        with m.If(may):
+            m.d.sync += after_look.eq(scan.taken)
+        with m.If(begins):
+            m.d.sync += wait.eq(self.spacing - 1)
+        with m.Elif(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
+
+        # The stage that it is in. An arrival, and the record once read, stay for 4 cycles: until
+        # the end of the last stage.
+        stages = Signal(6)  # looks up, reads, compares, judges, decides, leaves
+        reads, judges, decides, leaves = stages[1], stages[3], stages[4], stages[5]
+        m.d.sync += stages.eq(Cat(begins, stages))
+        coin = Signal(16, init=1)
+        m.d.comb += [
+            arrival.settings.eq(settings),
+            arrival.take.eq(begins),
+            arrival.scan.eq(scan.taken),
+            arrival.packet.eq(self.i.payload),
+            arrival.look.slot.eq(scan.slot),
+            arrival.look.flush.eq(scan.is_flush),
+            arrival.coin.eq(coin[0]),
+            records.read.eq(reads),
+            records.read_slot.eq(arrival.slot),
+        ]
+
+        m.submodules.comparison = comparison = Comparison(config)
+        m.submodules.decide = decide = Decide()
+        m.submodules.update = update = StatusUpdate(config)
+        m.d.comb += [
+            comparison.arrival.eq(arrival.arrived),
+            comparison.record.eq(records.record),
+            comparison.age_limit.eq(settings.age_limit),
+            comparison.decay_after.eq(settings.decay_after),
+            comparison.flush_job.eq(self.flush_job),
+            decide.packet_class.eq(arrival.arrived.packet_class),
+            decide.slot_class.eq(comparison.slot_class),
+            update.arrived.eq(arrival.arrived),
+            update.before.eq(records.record.status),
+            update.updates.eq(comparison.updates),
+            update.decision.eq(decide.decision),
+            records.write_slot.eq(arrival.arrived.slot),
+            records.write_status.eq(decides),
+            records.write_key.eq(decides & decide.decision.claim),
+            records.key.eq(arrival.arrived.key),
+            records.status.eq(update.status),
+        ]
+        # Every DATA packet that meets another's sum tosses the coin for the next.
+        with m.If(judges & comparison.meets_other):
+            m.d.sync += coin.eq(coin[1:] ^ Mux(coin[0], COIN_TAPS, 0))
+
+        m.submodules.departure = departure = Departure(config)
+        result = Signal(decided_layout(config), reset_less=True)
+        m.d.sync += [
+            result.decision.eq(decide.decision),
+            result.record.key.eq(
+                Mux(decide.decision.claim, arrival.arrived.key, records.record.key)
+            ),
+            result.record.status.eq(update.status),
+        ]
+        m.d.comb += [
+            departure.arrived.eq(arrival.arrived),
+            departure.before.eq(records.record),
+            departure.decided.eq(result),
+            queue.i.payload.eq(departure.operation),
+            queue.i.valid.eq(leaves & departure.is_needed),
+            is_wasted.eq(leaves & ~departure.is_needed),
+            self.event.eq(departure.event),
+            self.event_strobe.eq(leaves),
+            self.event_record.eq(result.record),
+        ]
+
+        return m

@@ -1,0 +1,182 @@
+"""What the stages of the switch pass to each other."""
+
+import enum
+
+from amaranth.lib import data
+from amaranth.utils import ceil_log2
+
+from eyas.interfaces.switch.config import ROW_BYTES, WORD_BYTES, SwitchConfig
+from eyas.interfaces.switch.packet import PACKET
+from hdl.parts.layout import record_layout
+
+__all__ = [
+    "ROW_BITS",
+    "RowAction",
+    "egress_layout",
+    "event_layout",
+    "frame_layout",
+    "header_layout",
+    "job_layout",
+    "operation_layout",
+    "packet_layout",
+    "settings_layout",
+]
+
+ROW_BITS = 8 * ROW_BYTES
+
+header_layout = record_layout(PACKET)
+"""A packet's header, which is one row."""
+
+frame_layout = data.StructLayout({"data": 64, "bytes": range(WORD_BYTES + 1), "last": 1})
+"""A beat of a frame as it came: ``bytes`` of ``data`` from the lowest on are there, 1 to 8, all 8
+before the last beat; ``last`` ends the frame."""
+
+egress_layout = data.StructLayout({"data": ROW_BITS, "first": 1, "last": 1})
+"""A row that leaves: the header, checksum 0, with ``first``; then the payload's.  What the last row
+holds beyond the header's ``length`` is undefined."""
+
+
+def packet_layout(config: SwitchConfig) -> data.StructLayout:
+    """A good packet: its header, and where its payload starts in the packet buffer."""
+    return data.StructLayout(
+        {"header": header_layout, "start": ceil_log2(config.ingress_beats)},
+    )
+
+
+def job_layout(config: SwitchConfig) -> data.StructLayout:
+    """An entry of the job table.
+
+    Members
+    -------
+    enabled : 1
+        Packets of the job's epoch are taken.
+    epoch : 8
+        The job's epoch.
+    workers, needed : 6
+        Workers, 1 to 32; contributions that complete a sum, 1 to that.
+    lanes : 2
+        A :class:`eyas.interfaces.switch.packet.Lanes`.
+    base, mask
+        The job's own slots under SWITCHML: the first, a multiple of their number; and how many
+        less one (a power of two less one: a mask).
+    """
+    slot = ceil_log2(config.slots)
+    return data.StructLayout(
+        {
+            "enabled": 1,
+            "epoch": 8,
+            "workers": 6,
+            "needed": 6,
+            "lanes": 2,
+            "base": slot,
+            "mask": slot,
+        }
+    )
+
+
+def settings_layout(config: SwitchConfig) -> data.StructLayout:
+    """What software sets while no job is enabled.
+
+    Members
+    -------
+    policy : 3
+        A :class:`eyas.interfaces.switch.states.Policy`.
+    decay_after : 8
+        Collisions after which a slot loses half of its priority; 0: never.
+    slots_log2 : 4
+        Slots in use by shared memory, as a power of two, at most ``config.slots``.
+    salt : 16
+        Into the hash.
+    age_limit : 8
+        Looks at an untouched slot after which the next one evicts or retires it; 0: never.
+    scan_period : 16
+        Cycles from one look at a slot to the next; 0: no looks.
+    """
+    return data.StructLayout(
+        {
+            "policy": 3,
+            "decay_after": 8,
+            "slots_log2": 4,
+            "salt": 16,
+            "age_limit": 8,
+            "scan_period": 16,
+        }
+    )
+
+
+def event_layout(config: SwitchConfig) -> data.StructLayout:
+    """What a packet, or a look at a slot, came to, for counters, benches and traces.
+
+    Members
+    -------
+    scan : 1
+        It was a look.
+    flush : 1
+        It was a flush's look.
+    slot, job
+        The slot; the packet's job, or that of the slot looked at.
+    outcome : 5
+        An :class:`eyas.interfaces.switch.states.Outcome`.
+    """
+    return data.StructLayout(
+        {
+            "scan": 1,
+            "flush": 1,
+            "slot": ceil_log2(config.slots),
+            "job": ceil_log2(config.jobs),
+            "outcome": 5,
+        }
+    )
+
+
+class RowAction(enum.IntEnum):
+    """What the slot memory does for an operation."""
+
+    NONE = 0
+    """Nothing: the payload is dropped."""
+    PASS = 1
+    """The payload leaves as it is."""
+    CLAIM = 2
+    """The contribution is stored."""
+    SWAP = 3
+    """The same, and the rows of before leave."""
+    ADD = 4
+    READ = 5
+    """The slot's rows leave, and stay."""
+
+
+def operation_layout(config: SwitchConfig) -> data.StructLayout:
+    """What is to be done for a packet, or for a look at a slot.
+
+    Members
+    -------
+    action : RowAction
+        To the slot's rows.
+    emits : 1
+        A packet leaves: ``header``, then rows as ``action`` says (CLAIM and ADD: the new sums).
+    header
+        The header that leaves; its ``lanes``, ``coordinates`` and ``length`` are those of the rows
+        that leave.
+    slot
+        The slot.
+    job
+        Whose table is used.
+    lanes, coordinates
+        Of the contribution, for CLAIM, SWAP and ADD.
+    start, beats
+        Where the payload stands in the packet buffer, and its beats; ``beats`` are given free when
+        the operation is done with, also when it has no use for them. 0 for a scan.
+    """
+    return data.StructLayout(
+        {
+            "action": 3,
+            "emits": 1,
+            "header": header_layout,
+            "slot": ceil_log2(config.slots),
+            "job": ceil_log2(config.jobs),
+            "lanes": 2,
+            "coordinates": 12,
+            "start": ceil_log2(config.ingress_beats),
+            "beats": range(config.payload_beats + 1),
+        }
+    )

@@ -1,0 +1,53 @@
+"""What the switch keeps: an entry a job, a record a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eyas.interfaces.switch.packet import Lanes
+from eyas.interfaces.switch.states import SlotState
+
+__all__ = ["JobEntry", "SlotRecord"]
+
+
+@dataclass(frozen=True)
+class JobEntry:
+    """An entry of the job table.
+
+    Attributes
+    ----------
+    workers, needed : int
+        Workers, 1 to 32; contributions that complete a sum: all of them, or a quorum.
+    lanes : Lanes
+    table : sequence of 16 int
+        What a worker's indices stand for; unused with INT32.
+    base, size : int
+        The job's own slots under SWITCHML: the first, and how many, a power of two.
+    """
+
+    enabled: bool = False
+    epoch: int = 0
+    workers: int = 1
+    needed: int = 1
+    lanes: Lanes = Lanes.UINT8
+    table: Sequence[int] = tuple(range(16))
+    base: int = 0
+    size: int = 2
+
+
+@dataclass
+class SlotRecord:
+    """What is known of a slot; what an EMPTY one holds has no meaning."""
+
+    state: SlotState = SlotState.EMPTY
+    job: int = 0
+    epoch: int = 0
+    seq: int = 0
+    priority: int = 0
+    bitmap: int = 0
+    count: int = 0
+    age: int = 0
+    collisions: int = 0
+    lanes: Lanes = Lanes.UINT8
+    coordinates: int = 0
