@@ -16,21 +16,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import machine
-from eyas.data_files import find_data
+from eyas.data_files import fashion_mnist
 
 __all__ = ["measure"]
 
 SEED = 1
-
-
-def load(part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and labels of ``part``: train or test."""
-    name = f"fashion_mnist_{part}.npz"
-    path = find_data(name)
-    if path is None:
-        sys.exit(f"{name} is missing: set EYAS_DATA to the folder that holds it")
-    with np.load(path) as archive:
-        return archive["images"], archive["labels"]
 
 
 def measure(epochs: int, pictures: int) -> dict[str, Any]:
@@ -43,8 +33,10 @@ def measure(epochs: int, pictures: int) -> dict[str, Any]:
     from models.vision.graph import quantize_input
     from models.vision.networks import FashionNet, accuracy, train
 
-    images, labels = load("train")
-    test_images, test_labels = load("test")
+    try:
+        images, labels, test_images, test_labels = fashion_mnist()
+    except FileNotFoundError as error:
+        sys.exit(str(error))
     network, began = FashionNet(), time.monotonic()
     train(network, images, labels, SEED, epochs)
     trained = time.monotonic() - began

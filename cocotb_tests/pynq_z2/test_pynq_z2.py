@@ -15,11 +15,11 @@ def test_bridge(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overlay", SCENARIOS)
-def test_wrapped_overlay(overlay, tmp_path, monkeypatch):
-    # These run for a few thousand cycles: compiling them well would take longer than running them.
-    monkeypatch.setenv("MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0")
+def test_wrapped_overlay(overlay, tmp_path):
     work = SCENARIOS[overlay]()
     plain = tmp_path / "plain.npz"
     run_plain(work, plain)
-    simulation = build(wrapped_verilog(overlay, work.config), "board", tmp_path)
+    # A few thousand cycles: compiling them well would take longer than running them.
+    verilog = wrapped_verilog(overlay, work.config)
+    simulation = build(verilog, "board", tmp_path, optimize="-O0")
     simulation.run("cocotb_tests.pynq_z2.bench_wrapped", SCENARIO=overlay, PLAIN=str(plain))

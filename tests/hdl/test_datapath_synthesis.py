@@ -10,7 +10,7 @@ from hdl.vision.datapath.mac_array import MacArray
 from hdl.vision.datapath.pooling import PoolingUnit
 from hdl.vision.datapath.requantize import Requantizer
 
-pytestmark = [pytest.mark.synth, pytest.mark.slow]
+pytestmark = [pytest.mark.synth, pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.mark.parametrize(

@@ -364,6 +364,7 @@ def test_size_of_the_ring_is_a_number():
 
 @pytest.mark.synth
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_resources():
     report = synthesize(Patches())
     print(report)

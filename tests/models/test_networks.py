@@ -100,8 +100,8 @@ def test_training_repeats_and_leaves_the_random_state(trained_digits: DigitsNet)
 
 
 def check_fashion(pictures: int, epochs: int, judged: int, least: float) -> None:
-    images, labels = fashion_mnist("train")
-    test_images, test_labels = (part[:judged] for part in fashion_mnist("test"))
+    images, labels, *judging = fashion_mnist()
+    test_images, test_labels = (part[:judged] for part in judging)
     print(f"seed {SEED}")
     network, start = FashionNet(), time.monotonic()
     train(network, images[:pictures], labels[:pictures], SEED, epochs)

@@ -70,7 +70,7 @@ def test_a_workers_failure_is_the_trainings(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.nightly
 def test_an_epoch_of_fashion_mnist_through_the_verilated_unit() -> None:
-    fashion_mnist("train")  # skips where there is none
+    fashion_mnist()  # skips where there is none
     common = {"dataset": "fashion-mnist", "workers": 4, "batch": 32, "rounds": 468}
     by_reference = run(**common, schemes=("thc",))["thc"].last
     by_hardware = run(**common, schemes=("thc",), aggregator="simulated")["thc"].last
@@ -80,7 +80,7 @@ def test_an_epoch_of_fashion_mnist_through_the_verilated_unit() -> None:
 
 @pytest.mark.nightly
 def test_accuracy_on_fashion_mnist_is_fp32s() -> None:
-    fashion_mnist("train")
+    fashion_mnist()
     curves = run(dataset="fashion-mnist", workers=4, batch=32, rounds=1406, schemes=("fp32", "thc"))
     fp32, thc = curves["fp32"].last.accuracy, curves["thc"].last.accuracy
     assert fp32 > 0.87
