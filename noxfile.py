@@ -5,6 +5,8 @@ PyTorch for each session would cost gigabytes and tell nothing more.  Those that
 another environment (minimums, package, pynq) make their own.
 """
 
+import shutil
+import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
@@ -15,6 +17,12 @@ import nox
 nox.needs_version = ">=2024.10.9"  # session.install_and_run_script and venv_backend="none" settled
 nox.options.sessions = ["lint", "typecheck", "tests", "cocotb"]
 nox.options.error_on_missing_interpreters = True
+
+TWO = ["-n", "2", "--dist", "loadfile"]
+"""Two processes, a file's tests in one of them: what was built for the file serves them all."""
+
+LIGHT = "not slow and not synth and not formal and not nightly"
+"""Marks of tests that take seconds."""
 
 HERE = nox.session(venv_backend="none")
 BOARD_NUMPY = ["1.21.5", "1.26.4"]
@@ -27,6 +35,20 @@ BOARD_TESTS = [
     "tests/pynq/test_pynq_board.py",
 ]
 """Tests that need what a board has: Python 3.10 and numpy."""
+
+
+def _newest() -> str:
+    """Version of the newest Python on PATH that runs, else of this one."""
+    for minor in range(20, sys.version_info.minor, -1):
+        name = f"python3.{minor}"
+        # A version manager's stand-in may be there for a Python that is not chosen.
+        found = shutil.which(name) and subprocess.run([name, "-c", ""], capture_output=True)
+        if found and found.returncode == 0:
+            return f"3.{minor}"
+    return f"3.{sys.version_info.minor}"
+
+
+NEWEST = _newest()
 
 PYNQ = ["3.1.2", "4.0.0"]
 """The last PYNQ for the PYNQ-Z2, and the newest, for the simulated board alone."""
@@ -63,13 +85,19 @@ def typecheck(session: nox.Session) -> None:
 @HERE
 def tests(session: nox.Session) -> None:
     """Tests in Python: models, compiler, drivers, command line, whole system."""
-    module(session, "pytest", *(session.posargs or ["tests"]))
+    module(session, "pytest", *TWO, *(session.posargs or ["tests"]))
+
+
+@HERE
+def quick(session: nox.Session) -> None:
+    """Tests of a minute or two: no synthesis, no proof, nothing marked slow."""
+    module(session, "pytest", *TWO, "-m", LIGHT, *(session.posargs or ["tests"]))
 
 
 @HERE
 def cocotb(session: nox.Session) -> None:
     """Benches of the RTL on Verilator, with their coverage bins."""
-    module(session, "pytest", *(session.posargs or ["cocotb_tests"]))
+    module(session, "pytest", *TWO, *(session.posargs or ["cocotb_tests"]))
 
 
 @HERE
@@ -103,6 +131,13 @@ def docs(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Everything that takes minutes: long random runs, big shapes, whole data sets."""
     module(session, "pytest", "-m", "nightly", *session.posargs)
+
+
+@nox.session(python=NEWEST, venv_backend="venv")
+def newest(session: nox.Session) -> None:
+    """The quick tests on the newest Python that is found, with the same constraints."""
+    session.install("-c", "constraints.txt", "-e", ".[dev]")
+    session.run("pytest", *TWO, "-m", LIGHT, *(session.posargs or ["tests"]))
 
 
 @nox.session(python="3.10", venv_backend="venv")

@@ -68,6 +68,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "*")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
         state.url = f"http://127.0.0.1:{listener.server_port}"
+        listener.daemon_threads = False  # closing it waits for the answers under way
         thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         items = {

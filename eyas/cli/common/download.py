@@ -87,6 +87,7 @@ def download(item: Download, target: Path, progress: Progress) -> None:
         try:
             _receive(item, part, progress)
         except urllib.error.HTTPError as error:
+            error.close()  # it is the answer as well, with its connection
             raise CommandError(f"{item.url}: the server answered {error.code}") from error
         except (
             http.client.HTTPException,
