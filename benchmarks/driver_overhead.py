@@ -28,6 +28,7 @@ from eyas.interfaces.thc.config import DEFAULT_THC
 from eyas.interfaces.thc.formats import LookupTable
 from eyas.interfaces.vision import records as vision_program
 from eyas.interfaces.vision.config import DEFAULT_VISION
+from eyas.interfaces.vision.manifest import SoftmaxEnd
 from eyas.interfaces.vision.program_file import Program
 
 __all__ = ["instant_thc", "instant_vision", "measure"]
@@ -37,7 +38,7 @@ QUEUED = 64
 WORKERS = 8
 COORDINATES = 4096
 TABLE = LookupTable(range(16))
-SOFTMAX = {"beta": 1.0, "scale": 1 / 256, "zero_point": -128}
+SOFTMAX = SoftmaxEnd(beta=1.0, scale=1 / 256, zero_point=-128)
 
 
 def instant_vision() -> InstantBoard:
@@ -96,7 +97,7 @@ def measure(runs: int) -> dict[str, Any]:
         ),
         "register_accesses_per_job": _accesses(board, lambda: engine.infer(quantised[:1])),
     }
-    engine.load(replace(program, manifest={**program.manifest, "softmax": SOFTMAX}))
+    engine.load(replace(program, manifest=replace(program.manifest, softmax=SOFTMAX)))
     figures["microseconds_per_softmax_inference"] = _microseconds(
         lambda: engine.infer(quantised[:1]), runs
     )

@@ -100,7 +100,7 @@ def measure_vision(
 ) -> dict[str, Any]:
     """Figures of the vision overlay with ``program``; noise where there are no ``pictures``."""
     if pictures is None:
-        shape = program.manifest["input"]["shape"]
+        shape = program.manifest.input.shape
         pictures = np.random.default_rng(1).integers(0, 256, (QUEUED, *shape), np.uint8)
     with VisionEngine(board) as engine:
         engine.load(program)
@@ -115,7 +115,7 @@ def measure_vision(
     queued = rounds * len(pictures)
     microsecond = board.clock_hz / 1e6
     return {
-        "program": program.manifest["name"],
+        "program": program.manifest.name,
         "latency_us": latency,
         "hardware_us": round(alone.busy_cycles / microsecond, 1),
         "queued_hardware_us": round(queue.busy_cycles / len(pictures) / microsecond, 1),

@@ -119,7 +119,7 @@ def _write(driver: OverlayDriver, registers: RegisterBlock, name: str, **fields:
 def _vision_memory(engine: VisionEngine) -> str:
     program = Program.load(DATA / "copy.eyas")
     patterns = _patterns(engine.config.queue_depth)
-    shape = tuple(program.manifest["input"]["shape"])
+    shape = program.manifest.input.shape
     engine.load(program)
     try:
         copied = engine.infer(patterns.view(np.int8).reshape(-1, *shape), timeout_s=JOB_S).logits

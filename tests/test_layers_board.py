@@ -14,6 +14,7 @@ from drivers.errors import BoardTimeout, JobError, ProgramError, WrongOverlay
 from drivers.vision import VisionEngine
 from eyas.interfaces.vision.config import SMALL_VISION, VisionConfig
 from eyas.interfaces.vision.isa import INSTRUCTION
+from eyas.interfaces.vision.manifest import Manifest, ManifestError
 from eyas.interfaces.vision.program_file import Program, ProgramFileError
 from eyas.interfaces.vision.records import (
     DESCRIPTOR,
@@ -157,17 +158,29 @@ def program(config: VisionConfig = SMALL_VISION) -> Program:
     place = {"shape": [1, 1, OUTPUTS], "base": 0, "plane": 1, "pitch": 1, "blocks": 1, "count": 1}
     manifest = {
         "name": "scripted",
+        "folded": {"channels": 0, "macs_before": 0},
+        "sizes": {"weight_rows": 5, "parameter_rows": 2, "bank_words": 3},
         "config": config.as_dict(),
         "macs": 0,
         "input": {"shape": list(SHAPE), "scale": 0.5, "zero_point": -3},
         "output": {"shape": [1, 1, OUTPUTS], "scale": 0.25, "zero_point": 0},
         "preprocess": [0.25, 1.0],
         "labels": [],
-        "layers": [{"name": "all", "op": "conv2d", "macs": 0, "cycles": 70, "map": place}],
+        "layers": [
+            {
+                "name": "all",
+                "op": "conv2d",
+                "macs": 0,
+                "cycles": 70,
+                "tensor": None,
+                "channels": None,
+                "map": place,
+            }
+        ],
         "softmax": None,
         "output_map": place,
     }
-    return Program(manifest, header + trailer, b"graph")
+    return Program(Manifest.from_dict(manifest), header + trailer, b"graph")
 
 
 @pytest.fixture
@@ -294,3 +307,32 @@ def test_a_program_for_another_array_is_refused(board: ScriptedBoard) -> None:
 def test_an_unknown_overlay_is_refused(registers: dict[str, int], message: str) -> None:
     with pytest.raises(WrongOverlay, match=message):
         VisionEngine(ScriptedBoard(**registers))
+
+
+def test_a_manifest_gives_back_what_it_was_made_of() -> None:
+    manifest = program().manifest
+    assert Manifest.from_dict(manifest.as_dict()) == manifest
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("name", 3, "name is no text"),
+        ("macs", True, "macs is no integer"),
+        ("config", {}, "the entry output_channels is missing"),
+        ("config", SMALL_VISION.as_dict() | {"pixels": 2}, "config: pixels must be odd"),
+        ("input", [], r"where an entry shape should be there is \[\]"),
+        ("input", {"shape": [1, 2], "scale": 1, "zero_point": 0}, "shape is not three positive"),
+        ("output", {"shape": [1, 1, 3], "scale": "1", "zero_point": 0}, "scale is no number"),
+        ("preprocess", [1.0], "preprocess has 1 numbers instead of 2"),
+        ("labels", ["cat", 1], "labels holds something else than text"),
+        ("layers", None, "layers is no list"),
+        ("layers", [3], "where an entry tensor should be there is 3"),
+    ],
+)
+def test_a_damaged_manifest_is_named(entry: str, value: object, message: str) -> None:
+    values = program().manifest.as_dict() | {entry: value}
+    with pytest.raises(ManifestError, match=message):
+        Manifest.from_dict(values)
+    with pytest.raises(ManifestError, match=f"the entry {entry} is missing"):
+        Manifest.from_dict({name: values[name] for name in values if name != entry})

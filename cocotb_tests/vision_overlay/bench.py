@@ -136,14 +136,14 @@ class Bench:
     def picture_job(self, network: Network, **values: int) -> Job:
         shape = network.graph.tensors[network.graph.input].shape
         picture = self.values.integers(-128, 128, (1, *shape)).astype(np.int8)
-        out = network.program.manifest["output_map"]
+        out = network.program.manifest.output_map
         return self.job(
             network,
             reference.run(network.graph, picture)[0],
             kind=JobKind.INFER,
             source=self.place(picture.tobytes()),
             source_words=network.header["source_words"],
-            output=self.buffer(8 * out["blocks"] * out["count"] * CONFIG.beats_per_word),
+            output=self.buffer(8 * out.blocks * out.count * CONFIG.beats_per_word),
             **values,
         )
 
@@ -194,8 +194,8 @@ class Bench:
         if job.expected is None:
             return
         assert 0 < record["core_cycles"] <= record["job_cycles"] < BUSY
-        place = job.network.program.manifest["output_map"]
-        size = 8 * place["blocks"] * place["count"] * CONFIG.beats_per_word
+        place = job.network.program.manifest.output_map
+        size = 8 * place.blocks * place.count * CONFIG.beats_per_word
         start_ = descriptor["output"]
         raw = np.frombuffer(bytes(self.memory.data[start_ : start_ + size]), np.uint8)
         output = unpack_map(raw[np.newaxis], place, CONFIG)[0]

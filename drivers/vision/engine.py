@@ -26,6 +26,7 @@ from drivers.vision.ring import (
 )
 from drivers.vision.softmax import softmax
 from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.manifest import Manifest
 from eyas.interfaces.vision.program_file import Program
 from eyas.interfaces.vision.records import (
     DESCRIPTOR,
@@ -196,7 +197,7 @@ class VisionEngine(OverlayDriver):
             )
             job.array[:RECORD_BYTES] = np.frombuffer(descriptor, np.uint8)
             job.flush()
-            what = f"program {program.manifest['name']!r} to load"
+            what = f"program {program.manifest.name!r} to load"
             cycles = 64 * (len(program.image) // 8)
             self._ring_doorbell(job.address)
             self._finished(job, RECORD_BYTES, what, self._timeout(cycles, None))
@@ -306,8 +307,8 @@ class VisionEngine(OverlayDriver):
         """
         resident = self._require_program("probe")
         checked = resident.reader.check(np.asarray(picture)[np.newaxis])
-        place = resident.program.manifest["layers"][layer]["map"]
-        words = place["blocks"] * place["count"] * self.config.beats_per_word
+        place = resident.program.manifest.layers[layer].map
+        words = place.blocks * place.count * self.config.beats_per_word
         with (
             self.board.allocate(resident.source_words * 8) as source,
             self.board.allocate(words * 8) as output,
@@ -320,10 +321,10 @@ class VisionEngine(OverlayDriver):
                 slot=resident.slot,
                 probe=1,
                 probe_layer=layer,
-                probe_blocks=place["blocks"],
-                probe_base=place["base"],
-                probe_plane=place["plane"],
-                probe_count=place["count"],
+                probe_blocks=place.blocks,
+                probe_base=place.base,
+                probe_plane=place.plane,
+                probe_count=place.count,
                 source=source.address,
                 source_words=resident.source_words,
                 output=output.address,
@@ -341,7 +342,7 @@ class VisionEngine(OverlayDriver):
         """Counters of every layer in the last run, in the program's order."""
         counters = []
         resident = self._require_program("read the counters")
-        for number in range(len(resident.program.manifest["layers"])):
+        for number in range(len(resident.program.manifest.layers)):
             self._write("layer_select", layer=number)
             counters.append(
                 LayerCounters(
@@ -395,10 +396,10 @@ class VisionEngine(OverlayDriver):
         """Find a slot and room in each memory."""
         mine = self.config.as_dict()
         for name in ("output_channels", "input_channels", "pixels", "requantize_channels"):
-            wanted = program.manifest["config"][name]
+            wanted = getattr(program.manifest.config, name)
             if wanted != mine[name]:
                 raise ProgramError(
-                    f"Program {program.manifest['name']!r} was compiled for {name} = {wanted}, "
+                    f"Program {program.manifest.name!r} was compiled for {name} = {wanted}, "
                     f"the overlay has {mine[name]}; compile the network for this overlay"
                 )
         header = HEADER.unpack_bytes(program.image)
@@ -418,20 +419,20 @@ class VisionEngine(OverlayDriver):
             base = _first_fit(intervals, header[size], mine[limit])
             if base is None:
                 raise ProgramError(
-                    f"Program {program.manifest['name']!r} needs {header[size]} {what}, of the "
+                    f"Program {program.manifest.name!r} needs {header[size]} {what}, of the "
                     f"overlay's {mine[limit]} too few are free; unload a program"
                 )
             places[taken] = range(base, base + header[size])
         manifest = program.manifest
-        out = manifest["output_map"]
+        out = manifest.output_map
         return _Resident(
             program=program,
             slot=slots[0],
             source_words=header["source_words"],
-            output_words=out["blocks"] * out["count"] * self.config.beats_per_word,
-            reader=PictureReader(manifest["input"], manifest["preprocess"]),
+            output_words=out.blocks * out.count * self.config.beats_per_word,
+            reader=PictureReader(manifest.input, manifest.preprocess),
             positions=map_positions(out, self.config),
-            cycles=sum(layer["cycles"] for layer in manifest["layers"]),
+            cycles=sum(layer.cycles for layer in manifest.layers),
             **places,
         )
 
@@ -521,11 +522,11 @@ class VisionEngine(OverlayDriver):
         self._write("interrupt_status", done=1, error=1)
 
 
-def _answers(logits: npt.NDArray[np.int8], manifest: dict[str, Any]) -> npt.NDArray[np.int8]:
+def _answers(logits: npt.NDArray[np.int8], manifest: Manifest) -> npt.NDArray[np.int8]:
     """The network's answers: probabilities where it ends in a softmax."""
-    if manifest["softmax"] is None:
+    if manifest.softmax is None:
         return logits
-    return softmax(logits, manifest["output"]["scale"], manifest["softmax"]["beta"])
+    return softmax(logits, manifest.output.scale, manifest.softmax.beta)
 
 
 def _first_fit(taken: list[range], size: int, capacity: int) -> int | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from eyas.interfaces.vision.manifest import ProgramTensor
 
 __all__ = ["PictureReader"]
 
@@ -16,16 +17,16 @@ class PictureReader:
 
     Parameters
     ----------
-    tensor : mapping
-        ``shape`` (height, width, channels), ``scale`` and ``zero_point`` of the program's input.
+    tensor : ProgramTensor
+        The program's input.
     preprocess : (float, float)
         Scale and offset of a raw picture: real value = uint8 · scale + offset.
     """
 
-    def __init__(self, tensor: Mapping[str, Any], preprocess: tuple[float, float]) -> None:
-        self.shape = tuple(tensor["shape"])
-        self.scale = np.float32(tensor["scale"])
-        self.zero_point = int(tensor["zero_point"])
+    def __init__(self, tensor: ProgramTensor, preprocess: tuple[float, float]) -> None:
+        self.shape = tensor.shape
+        self.scale = np.float32(tensor.scale)
+        self.zero_point = int(tensor.zero_point)
         scale, offset = preprocess
         self._table = self._quantize(np.arange(256) * scale + offset)
         # The commonest case by far: a raw picture in int8 is the same with its top bit flipped.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from drivers.board import Board, Buffer
 from drivers.records import RecordReader
 from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.manifest import MapPlace
 from eyas.interfaces.vision.records import DESCRIPTOR, RESULT, RESULT_MAGIC
 
 __all__ = ["RECORD_BYTES", "JobRecord", "JobRing", "map_positions", "read_record", "unpack_map"]
@@ -121,20 +122,20 @@ class JobRing:
             buffer.close()
 
 
-def map_positions(place: dict[str, Any], config: VisionConfig) -> npt.NDArray[np.intp]:
+def map_positions(place: MapPlace, config: VisionConfig) -> npt.NDArray[np.intp]:
     """For each value [H, W, C] of a map its byte in what the overlay writes to DRAM.
 
     ``place`` is a ``map`` of the program's manifest.
     """
-    height, width, channels = place["shape"]
+    height, width, channels = place.shape
     block, lane = np.divmod(np.arange(channels), config.input_channels)
-    words = np.arange(height)[:, np.newaxis] * place["pitch"] + np.arange(width)
-    word = words[:, :, np.newaxis] + block * place["count"]
+    words = np.arange(height)[:, np.newaxis] * place.pitch + np.arange(width)
+    word = words[:, :, np.newaxis] + block * place.count
     return word * (8 * config.beats_per_word) + lane
 
 
 def unpack_map(
-    raw: npt.NDArray[np.uint8], place: dict[str, Any], config: VisionConfig
+    raw: npt.NDArray[np.uint8], place: MapPlace, config: VisionConfig
 ) -> npt.NDArray[np.int8]:
     """Maps as the overlay writes them to DRAM, [N, bytes], as [N, H, W, C]."""
     return raw[:, map_positions(place, config)].view(np.int8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.manifest import MapPlace
 from models.vision.graph import Tensor
 
 __all__ = ["MapLayout", "Window", "layout_of"]
@@ -86,16 +87,10 @@ class MapLayout:
         """Linear positions from the first pixel of a plane to its last."""
         return (self.height - 1) * self.pitch + self.width
 
-    def as_dict(self) -> dict[str, object]:
+    def place(self) -> MapPlace:
         """As it stands in a program's manifest."""
-        return {
-            "shape": [self.height, self.width, self.channels],
-            "base": self.base,
-            "plane": self.plane,
-            "pitch": self.pitch,
-            "blocks": self.blocks,
-            "count": self.count,
-        }
+        shape = (self.height, self.width, self.channels)
+        return MapPlace(shape, self.base, self.plane, self.pitch, self.blocks, self.count)
 
 
 def layout_of(tensor: Tensor, pitch: int, config: VisionConfig) -> MapLayout:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from eyas.compiler.emission.cycles import layer_cycles
 from eyas.compiler.emission.emit import emit
@@ -17,6 +16,14 @@ from eyas.compiler.lowering.plan import plan
 from eyas.compiler.placing.allocate import Allocation, allocate
 from eyas.compiler.placing.layouts import best, choose_layouts
 from eyas.interfaces.vision.config import DEFAULT_VISION, VisionConfig
+from eyas.interfaces.vision.manifest import (
+    Folded,
+    Manifest,
+    ProgramLayer,
+    ProgramSizes,
+    ProgramTensor,
+    SoftmaxEnd,
+)
 from eyas.interfaces.vision.program_file import Program
 from models.vision.graph import Graph, Tensor
 
@@ -61,35 +68,35 @@ def compile_graph(
     steps = [layer.step for layer in found.layers]
     macs = {node.name: folding.graph.macs(node) for node in folding.graph.nodes}
     maps = found.allocation.maps
-    manifest: dict[str, Any] = {
-        "name": name or graph.name,
-        "config": config.as_dict(),
-        "macs": folding.graph.macs(),
-        "folded": {"channels": folding.removed, "macs_before": graph.macs()},
-        "input": _tensor(graph.input_tensor),
-        "output": _tensor(graph.output_tensor),
-        "softmax": _softmax(graph),
-        "output_map": maps[graph.output].as_dict(),
-        "preprocess": list(graph.preprocess),
-        "labels": list(graph.labels),
-        "layers": [
-            {
-                "name": layer.step.name,
-                "op": layer.step.op,
-                "macs": macs.get(layer.step.name, 0),
-                "cycles": layer_cycles(layer, config),
-                "tensor": layer.step.output if layer.step.completes else None,
-                "channels": folding.kept.get(layer.step.output),
-                "map": maps[layer.step.output].as_dict(),
-            }
+    manifest = Manifest(
+        name=name or graph.name,
+        config=config,
+        macs=folding.graph.macs(),
+        folded=Folded(folding.removed, graph.macs()),
+        input=_tensor(graph.input_tensor),
+        output=_tensor(graph.output_tensor),
+        softmax=_softmax(graph),
+        output_map=maps[graph.output].place(),
+        preprocess=(graph.preprocess[0], graph.preprocess[1]),
+        labels=tuple(graph.labels),
+        layers=tuple(
+            ProgramLayer(
+                name=layer.step.name,
+                op=layer.step.op,
+                macs=macs.get(layer.step.name, 0),
+                cycles=layer_cycles(layer, config),
+                tensor=layer.step.output if layer.step.completes else None,
+                channels=_channels(folding.kept.get(layer.step.output)),
+                map=maps[layer.step.output].place(),
+            )
             for layer in found.layers
-        ],
-        "sizes": {
-            "weight_rows": sum(len(step.weights) for step in steps),
-            "parameter_rows": sum(len(step.parameters) for step in steps),
-            "bank_words": found.allocation.peak_words,
-        },
-    }
+        ),
+        sizes=ProgramSizes(
+            weight_rows=sum(len(step.weights) for step in steps),
+            parameter_rows=sum(len(step.parameters) for step in steps),
+            bank_words=found.allocation.peak_words,
+        ),
+    )
     return Program(manifest, image, graph.to_bytes())
 
 
@@ -129,20 +136,17 @@ def _variants(graph: Graph, config: VisionConfig) -> Iterator[tuple[Graph, Patch
         yield graph, None, dense
 
 
-def _tensor(tensor: Tensor) -> dict[str, Any]:
-    return {
-        "shape": list(tensor.shape),
-        "scale": tensor.scale,
-        "zero_point": tensor.zero_point,
-    }
+def _tensor(tensor: Tensor) -> ProgramTensor:
+    height, width, channels = tensor.shape
+    return ProgramTensor((height, width, channels), tensor.scale, tensor.zero_point)
 
 
-def _softmax(graph: Graph) -> dict[str, Any] | None:
+def _channels(kept: list[int] | None) -> tuple[int, ...] | None:
+    return None if kept is None else tuple(kept)
+
+
+def _softmax(graph: Graph) -> SoftmaxEnd | None:
     """What makes the network's answer of the output, where it ends in a softmax."""
     if graph.softmax is None:
         return None
-    return {
-        "beta": graph.softmax_beta,
-        "scale": graph.softmax.scale,
-        "zero_point": graph.softmax.zero_point,
-    }
+    return SoftmaxEnd(graph.softmax_beta, graph.softmax.scale, graph.softmax.zero_point)

@@ -50,7 +50,7 @@ def test_a_tflite_file(eyas, tflite_network: Path, tmp_path: Path) -> None:
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"{output}: some, 3 layers, 8,172 multiply-accumulates")
     program = Program.load(output)
-    assert program.manifest["name"] == "some"
+    assert program.manifest.name == "some"
     assert program.graph == import_tflite(tflite_network.read_bytes(), "some").to_bytes()
 
 
@@ -69,7 +69,7 @@ def test_folding_can_be_turned_off(eyas, tmp_path: Path) -> None:
         )
         assert answer.code == 0, answer.err
         program = Program.load(output)
-        sizes.append(program.manifest["folded"]["channels"])
+        sizes.append(program.manifest.folded.channels)
         lines.append(answer.out.splitlines()[1:])
         assert Graph.from_bytes(program.graph).macs() == 2520  # the reference runs the whole of it
     assert sizes == [1, 1, 0]
@@ -99,8 +99,8 @@ def test_a_float_network(eyas, float_network: tuple[Path, Path], tmp_path: Path)
     answer = eyas("compile", model, "-o", output, "--calibrate", pictures, "--config", "small")
     assert answer.code == 0, answer.err
     program = Program.load(output)
-    assert program.manifest["name"] == "net"
-    ops = [layer["op"] for layer in program.manifest["layers"]]
+    assert program.manifest.name == "net"
+    ops = [layer.op for layer in program.manifest.layers]
     assert ops == ["conv2d", "max_pool2d", "fully_connected"]
     assert Graph.from_bytes(program.graph).input_tensor.shape == (4, 4, 1)
 

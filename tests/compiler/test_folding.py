@@ -12,6 +12,7 @@ from eyas.compiler import compile_graph
 from eyas.compiler.lowering.folding import fold
 from eyas.compiler.lowering.ranges import ranges_of
 from eyas.interfaces.vision.config import SMALL_VISION
+from eyas.interfaces.vision.manifest import Folded
 from models.vision import reference
 from models.vision.graph import Add, AveragePool2D, FullyConnected, Graph, MaxPool2D, Mean, Pad
 from tests.compiler.small_graphs import SCALE, conv, depthwise, graph_of
@@ -209,12 +210,10 @@ def test_the_manifest_says_what_was_folded() -> None:
     )
     folded = compile_graph(graph, SMALL_VISION).manifest
     whole = compile_graph(graph, SMALL_VISION, fold=False).manifest
-    assert folded["folded"] == {"channels": 4, "macs_before": 16 * (24 + 32)}
-    assert folded["macs"] == 16 * (12 + 16)
-    assert whole["folded"] == {"channels": 0, "macs_before": whole["macs"]}
-    assert [layer["channels"] for layer in folded["layers"]] == [[3, 4, 6, 7], None]
-    assert [layer["channels"] for layer in whole["layers"]] == [None, None]
-    assert folded["sizes"]["weight_rows"] < whole["sizes"]["weight_rows"]
-    assert sum(item["cycles"] for item in folded["layers"]) < sum(
-        item["cycles"] for item in whole["layers"]
-    )
+    assert folded.folded == Folded(channels=4, macs_before=16 * (24 + 32))
+    assert folded.macs == 16 * (12 + 16)
+    assert whole.folded == Folded(channels=0, macs_before=whole.macs)
+    assert [layer.channels for layer in folded.layers] == [(3, 4, 6, 7), None]
+    assert [layer.channels for layer in whole.layers] == [None, None]
+    assert folded.sizes.weight_rows < whole.sizes.weight_rows
+    assert sum(item.cycles for item in folded.layers) < sum(item.cycles for item in whole.layers)

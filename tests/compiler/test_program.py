@@ -31,7 +31,7 @@ def instructions(program: Program) -> list[dict[str, int]]:
 
 
 def names(program: Program) -> list[str]:
-    return [layer["name"] for layer in program.manifest["layers"]]
+    return [layer.name for layer in program.manifest.layers]
 
 
 def ones(*shape: int) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_a_padded_average_is_a_layer_for_each_divisor() -> None:
     graph = graph_of([pool], {"a": (7, 8, 4), "b": (7, 8, 4)})
     program = compile_graph(graph, SMALL_VISION)
     assert names(program) == [f"pool part {number}" for number in range(1, 10)]
-    tensors = [layer["tensor"] for layer in program.manifest["layers"]]
+    tensors = [layer.tensor for layer in program.manifest.layers]
     assert tensors == [None] * 8 + ["b"]
 
 
@@ -137,7 +137,7 @@ def test_operands_of_an_add_lie_alike() -> None:
     shapes |= dict.fromkeys("ghijk", (1, 1, 4))
     graph = graph_of(nodes, {name: shapes[name] for name in sorted(shapes)})
     program = compile_graph(graph, SMALL_VISION, fold=False)
-    maps = {layer["tensor"]: layer["map"] for layer in program.manifest["layers"]}
+    maps = {layer.tensor: layer.map for layer in program.manifest.layers}
     assert maps["b"]["pitch"] == maps["c"]["pitch"]
     assert maps["b"]["plane"] == maps["c"]["plane"]
     fields = next(item for item in instructions(program) if item["op"] == Op.ADD)

@@ -38,16 +38,16 @@ def check(engine: VisionEngine, graph: Graph, pictures: np.ndarray) -> dict[str,
     result = engine.infer(pictures)
     expected = reference.run_layers(graph, pictures)
     np.testing.assert_array_equal(result.outputs, expected[graph.output])
-    layers = program.manifest["layers"]
+    layers = program.manifest.layers
     counters = engine.layer_counters()
     for entry, counted in zip(layers, counters, strict=True):
-        assert counted.cycles == entry["cycles"], entry["name"]
+        assert counted.cycles == entry.cycles, entry.name
     for number, entry in enumerate(layers):
         np.testing.assert_array_equal(
-            engine.probe(pictures[-1], number), expected[entry["tensor"]][-1], entry["name"]
+            engine.probe(pictures[-1], number), expected[entry.tensor][-1], entry.name
         )
     return {
-        entry["name"]: counted.table_cycles for entry, counted in zip(layers, counters, strict=True)
+        entry.name: counted.table_cycles for entry, counted in zip(layers, counters, strict=True)
     }
 
 

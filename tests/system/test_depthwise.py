@@ -116,7 +116,7 @@ def operations(program: Program) -> list[int]:
     start = HEADER.width // 8
     return [
         INSTRUCTION.unpack_bytes(program.image[offset : offset + size])["op"]
-        for offset in range(start, start + size * len(program.manifest["layers"]), size)
+        for offset in range(start, start + size * len(program.manifest.layers), size)
     ]
 
 

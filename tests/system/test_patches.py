@@ -144,8 +144,8 @@ def test_plain_where_lines_or_map_do_not_fit() -> None:
 def test_layers_keep_their_names_and_macs_and_the_picture_its_shape() -> None:
     graph = network(margin=(1, 1, 1, 1))
     manifest = compile_graph(graph).manifest
-    assert manifest["input"]["shape"] == [9, 11, 3]
-    assert manifest["macs"] == graph.macs()
-    assert [layer["name"] for layer in manifest["layers"]] == ["make map0", "end"]
-    assert manifest["layers"][0]["macs"] == graph.macs()
-    assert manifest["layers"][0]["op"] == "conv2d"
+    assert manifest.input.shape == (9, 11, 3)
+    assert manifest.macs == graph.macs()
+    assert [layer.name for layer in manifest.layers] == ["make map0", "end"]
+    assert manifest.layers[0].macs == graph.macs()
+    assert manifest.layers[0].op == "conv2d"

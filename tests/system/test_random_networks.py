@@ -38,21 +38,21 @@ def check(engine: VisionEngine, graph: Graph, count: int = 4, fold: bool = True)
     pictures = pictures_of(graph, count, seed=5)
     result = engine.infer(pictures)
     expected = reference.run_layers(graph, pictures)
-    for number, entry in enumerate(program.manifest["layers"]):
-        if entry["tensor"] is None:
+    for number, entry in enumerate(program.manifest.layers):
+        if entry.tensor is None:
             continue  # the next layers complete the map
         actual = engine.probe(pictures[-1], number)
-        wanted = expected[entry["tensor"]][-1]
-        if entry["channels"] is not None:
-            wanted = wanted[..., entry["channels"]]
-        np.testing.assert_array_equal(actual, wanted, err_msg=f"layer {entry['name']}")
+        wanted = expected[entry.tensor][-1]
+        if entry.channels is not None:
+            wanted = wanted[..., entry.channels]
+        np.testing.assert_array_equal(actual, wanted, err_msg=f"layer {entry.name}")
     np.testing.assert_array_equal(result.logits, expected[graph.output], err_msg="output")
     np.testing.assert_array_equal(
         result.outputs, reference.answers(graph, expected[graph.output]), err_msg="answer"
     )
     engine.infer(pictures[:1])
-    for entry, counters in zip(program.manifest["layers"], engine.layer_counters(), strict=True):
-        assert counters.cycles == entry["cycles"], entry["name"]
+    for entry, counters in zip(program.manifest.layers, engine.layer_counters(), strict=True):
+        assert counters.cycles == entry.cycles, entry.name
 
 
 @settings(random_networks, max_examples=3 * EXAMPLES)

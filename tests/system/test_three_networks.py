@@ -45,11 +45,11 @@ def check(
     engine.load(program)
     result = engine.infer(pictures)
     np.testing.assert_array_equal(result.outputs.reshape(expected.shape), expected)
-    for entry, counters in zip(program.manifest["layers"], engine.layer_counters(), strict=True):
-        assert counters.cycles == entry["cycles"], entry["name"]
+    for entry, counters in zip(program.manifest.layers, engine.layer_counters(), strict=True):
+        assert counters.cycles == entry.cycles, entry.name
     assert result.core_cycles.max() <= CORE_CYCLES[name]
     # The rest is the program's start and the waits between layers.
-    model = sum(entry["cycles"] for entry in program.manifest["layers"])
+    model = sum(entry.cycles for entry in program.manifest.layers)
     assert model <= result.core_cycles.max() <= 1.03 * model
 
 

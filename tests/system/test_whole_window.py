@@ -40,4 +40,4 @@ def test_average_of_the_whole_map(
     blocks = -(-channels // engine.config.input_channels)
     passes = height * -(-width // engine.config.pixels)
     assert layer.array_cycles == blocks * passes
-    assert layer.cycles == program.manifest["layers"][0]["cycles"]
+    assert layer.cycles == program.manifest.layers[0].cycles

@@ -57,20 +57,20 @@ def compare(
     picture = int(wrong[0])
     maps = run_layers(graph, quantised[picture : picture + 1])
     assert engine.program is not None
-    layers = engine.program.manifest["layers"]
+    layers = engine.program.manifest.layers
     for number, layer in enumerate(layers):
-        if layer["tensor"] is None:  # the rest of its map comes with the next layers
+        if layer.tensor is None:  # the rest of its map comes with the next layers
             continue
         found = engine.probe(quantised[picture], number)
-        reference = maps[layer["tensor"]][0]
-        channels = layer["channels"] or range(reference.shape[2])
+        reference = maps[layer.tensor][0]
+        channels = layer.channels or range(reference.shape[2])
         computed = reference[..., channels]
         places = np.argwhere(found.reshape(computed.shape) != computed)
         if len(places):
             row, column, channel = (int(item) for item in places[0])
             return Difference(
                 picture,
-                layer["name"],
+                layer.name,
                 (row, column, int(channels[channel])),
                 int(computed[row, column, channel]),
                 int(found[row, column, channel]),
@@ -80,7 +80,7 @@ def compare(
     place = int(np.flatnonzero(final != logits[picture].reshape(-1))[0])
     return Difference(
         picture,
-        f"{layers[-1]['name']} (right when the picture runs alone)",
+        f"{layers[-1].name} (right when the picture runs alone)",
         (0, 0, place),
         int(final[place]),
         int(logits[picture].reshape(-1)[place]),

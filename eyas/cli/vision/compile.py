@@ -64,12 +64,12 @@ def compile_model(
         program = compile_graph(graph, shape, fold=fold)
         program.save(output)
     say(
-        f"{output}: {graph.name}, {len(program.manifest['layers'])} layers, "
+        f"{output}: {graph.name}, {len(program.manifest.layers)} layers, "
         f"{graph.macs():,} multiply-accumulates a picture, {len(program.image):,} bytes",
     )
-    if folded := program.manifest["folded"]["channels"]:
+    if folded := program.manifest.folded.channels:
         say(
-            f"constant channels folded: {folded:,}; {program.manifest['macs']:,} "
+            f"constant channels folded: {folded:,}; {program.manifest.macs:,} "
             "multiply-accumulates are left"
         )
 

@@ -102,14 +102,14 @@ def _layers(engine: VisionEngine, program: Program) -> list[Layer]:
     """The hardware's counters by layer, beside the program's nominal work."""
     peak = engine.config.macs_per_cycle
     layers = []
-    for entry, counters in zip(program.manifest["layers"], engine.layer_counters(), strict=True):
+    for entry, counters in zip(program.manifest.layers, engine.layer_counters(), strict=True):
         layers.append(
             Layer(
-                name=entry["name"],
-                op=entry["op"],
+                name=entry.name,
+                op=entry.op,
                 cycles=counters.cycles,
-                macs=entry["macs"],
-                utilisation=round(entry["macs"] / (counters.cycles * peak), 4),
+                macs=entry.macs,
+                utilisation=round(entry.macs / (counters.cycles * peak), 4),
                 array_cycles=counters.array_cycles,
                 requantize_cycles=counters.requantize_cycles,
                 drain_cycles=counters.drain_cycles,

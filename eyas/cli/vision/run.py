@@ -98,7 +98,7 @@ def run(
         np.savez(packed, outputs=found.outputs, logits=found.logits)
         write_atomically(output, packed.getvalue())
     if plot is not None:
-        plot_timeline(found.layers, f"{program.manifest['name']}: one picture", plot)
+        plot_timeline(found.layers, f"{program.manifest.name}: one picture", plot)
     bit_exact = difference is None if check else None
     if json:
         print_json(_summary(found, accuracy, bit_exact))
@@ -128,7 +128,7 @@ def layer_table(program: Program, found: Measured) -> Table:
 
     layers = [item.as_dict() for item in found.layers]
     peak = program.config.macs_per_cycle
-    title = f"{program.manifest['name']}, one picture"
+    title = f"{program.manifest.name}, one picture"
     return table(title, LAYER_COLUMNS, layer_rows(layers, peak))
 
 

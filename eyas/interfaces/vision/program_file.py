@@ -9,16 +9,15 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from eyas.interfaces.files import write_atomically
 from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.manifest import MANIFEST_VERSION, Manifest, ManifestError
 from eyas.interfaces.vision.records import HEADER, PROGRAM_MAGIC, PROGRAM_VERSION
 
 __all__ = ["Program", "ProgramFileError"]
 
 FORMAT = "eyas-vision-program"
-FORMAT_VERSION = 1
 _DATE = (1980, 1, 1, 0, 0, 0)  # equal programs give equal files
 
 
@@ -32,24 +31,15 @@ class Program:
 
     Parameters
     ----------
-    manifest : dict
-        ``name``; ``config``: parameters of the array; ``macs``: multiply-accumulates a picture, of
-        what runs; ``folded``: ``channels`` that were constant and are not computed, and
-        ``macs_before``; ``input`` and ``output``: each ``shape`` (height, width, channels),
-        ``scale``, ``zero_point``; ``softmax``: None, or ``beta``, ``scale`` and ``zero_point`` of
-        the probabilities that the network makes of its output; ``preprocess``: scale and offset of
-        a raw uint8 picture; ``labels``; ``layers``: for each ``name``, ``op``, ``macs``, ``cycles``
-        (the compiler's estimate), ``tensor``, the graph's tensor that is complete behind it, or
-        None, ``channels``, those of the tensor that are computed, or None for all, and ``map``,
-        where its output stands: ``shape``, ``base``, ``plane``, ``pitch``, ``blocks``;
-        ``output_map``: the same for the output; ``sizes``: memory used.
+    manifest : Manifest
+        What it says of itself.
     image : bytes
         What the overlay loads (:mod:`eyas.interfaces.vision.records`).
     graph : bytes
         The quantised graph it was compiled from, for checks against the reference.
     """
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     image: bytes
     graph: bytes
 
@@ -59,7 +49,7 @@ class Program:
     @property
     def config(self) -> VisionConfig:
         """The array that the program was compiled for."""
-        return VisionConfig(**self.manifest["config"])
+        return self.manifest.config
 
     def check(self) -> None:
         """Raise ProgramFileError when the image is not whole or not of this version."""
@@ -90,7 +80,7 @@ class Program:
         """The program as the bytes of a program file."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            manifest = {"format": FORMAT, "version": FORMAT_VERSION, **self.manifest}
+            manifest = {"format": FORMAT, "version": MANIFEST_VERSION, **self.manifest.as_dict()}
             for name, content in (
                 ("manifest.json", json.dumps(manifest, indent=1).encode()),
                 ("image.bin", self.image),
@@ -114,16 +104,16 @@ class Program:
             known = False
         if not known:
             raise ProgramFileError("This is not a compiled program, or it is damaged")
-        version = manifest.pop("version")
-        if version != FORMAT_VERSION:
+        version = manifest.pop("version", None)
+        if version != MANIFEST_VERSION:
             raise ProgramFileError(
-                f"The program has format version {version}, this release reads {FORMAT_VERSION}; "
+                f"The program has format version {version}, this release reads {MANIFEST_VERSION}; "
                 "compile the network again"
             )
         try:
-            return cls(manifest, image, graph)
-        except (KeyError, TypeError) as error:
-            raise ProgramFileError(f"The program's manifest is damaged: {error!r}") from error
+            return cls(Manifest.from_dict(manifest), image, graph)
+        except ManifestError as error:
+            raise ProgramFileError(f"The program's manifest is damaged: {error}") from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program to ``path``: the whole file or, when that fails, nothing."""
