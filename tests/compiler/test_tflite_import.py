@@ -172,6 +172,18 @@ def _network(make: Callable[[TfliteBuilder, Value], Value], shape: tuple[int, ..
     return builder.finish(make(builder, builder.input(shape, 0.02, -7)))
 
 
+@pytest.mark.parametrize("field", ["deprecatedBuiltinCode", "builtinCode"])
+def test_an_operator_s_number_may_stand_in_either_field(field: str) -> None:
+    """LiteRT takes the greater of both; writers fill one, the other, or both."""
+
+    def without(model: Any) -> None:
+        for code in model.operatorCodes:
+            setattr(code, field, 0)
+
+    graph = check(changed(SMALL, without))
+    assert graph.to_bytes() == import_tflite(SMALL, "net").to_bytes()
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3, (1, 2), (3, 1)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_windows(stride: Any, padding: str) -> None:

@@ -27,6 +27,8 @@ MAX_TENSORS = 1 << 14
 MAX_DIMENSIONS = 8
 MAX_OPERANDS = 64  # no operator that is supported has more than three
 MAX_NAME = 1000
+BUILTIN_CODE_SLOT = 10
+"""Where the schema's table of an operator code has the offset of ``builtin_code``."""
 NO_TENSOR = -1
 """What a list of inputs holds where an optional one is left out."""
 
@@ -257,9 +259,7 @@ def _operator(model: Any, operator: Any, tensors: int) -> FileOperator:
     index = operator.OpcodeIndex()
     _check(index < model.OperatorCodesLength())
     entry = model.OperatorCodes(index)
-    # Codes up to 127 stood in a byte once; files still carry both, and the greater one holds.
-    number = max(entry.DeprecatedBuiltinCode(), entry.BuiltinCode())
-    code = _spelling(tflite.BuiltinOperator, number, "operator number")
+    code = _spelling(tflite.BuiltinOperator, _operator_number(entry), "operator number")
     if code == "CUSTOM":
         code = f"custom operator {_name(entry.CustomCode())}"
     return FileOperator(
@@ -269,6 +269,18 @@ def _operator(model: Any, operator: Any, tensors: int) -> FileOperator:
         _operands(operator.OutputsAsNumpy(), tensors),
         _options(code, operator),
     )
+
+
+def _operator_number(entry: Any) -> int:
+    """The operator's number: the greater of a byte, which older files have alone, and an int32.
+
+    Read past ``BuiltinCode()``, which takes the byte for every number below 127: newer writers may
+    leave the byte out.
+    """
+    table = entry._tab
+    offset = table.Offset(BUILTIN_CODE_SLOT)
+    number = struct.unpack_from("<i", table.Bytes, table.Pos + offset)[0] if offset else 0
+    return max(int(entry.DeprecatedBuiltinCode()), int(number))
 
 
 def _operands(vector: Any, tensors: int) -> tuple[int, ...]:
