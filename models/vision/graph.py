@@ -25,6 +25,9 @@ from models.vision.weighted_nodes import Conv2D, DepthwiseConv2D, FullyConnected
 
 __all__ = [
     "NODE_TYPES",
+    "SOFTMAX_CLASSES_MAX",
+    "SOFTMAX_SCALE",
+    "SOFTMAX_ZERO_POINT",
     "Add",
     "AveragePool2D",
     "Conv2D",
