@@ -11,19 +11,26 @@ import numpy.typing as npt
 __all__ = ["PictureReader"]
 
 
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
+
+
 class PictureReader:
     """Checks and quantises pictures for one program.
 
     Parameters
     ----------
     tensor : mapping
-        ``shape`` (height, width, channels), ``scale`` and ``zero_point`` of the program's input.
+        ``shape`` (height, width, channels), ``scale`` and ``zero_point`` of the program's input;
+        perhaps ``declared``, another shape with the same values in the same order, which pictures
+        may have too.
     preprocess : (float, float)
         Scale and offset of a raw picture: real value = uint8 · scale + offset.
     """
 
     def __init__(self, tensor: Mapping[str, Any], preprocess: tuple[float, float]) -> None:
         self.shape = tuple(tensor["shape"])
+        self.declared = tuple(tensor.get("declared", self.shape))
         self.scale = np.float32(tensor["scale"])
         self.zero_point = int(tensor["zero_point"])
         scale, offset = preprocess
@@ -38,13 +45,15 @@ class PictureReader:
         floating.
         """
         pictures = np.asarray(pictures)
+        if pictures.shape[1:] == self.declared:
+            pictures = pictures.reshape(len(pictures), *self.shape)
         if pictures.ndim == 3 and self.shape[2] == 1:
             pictures = pictures[..., np.newaxis]
         if pictures.ndim != 4 or pictures.shape[1:] != self.shape:
-            raise ValueError(
-                f"Pictures must have the shape N × {' × '.join(map(str, self.shape))}, "
-                f"not {' × '.join(map(str, pictures.shape))}"
+            shapes = " or ".join(
+                f"N × {_times(shape)}" for shape in dict.fromkeys((self.shape, self.declared))
             )
+            raise ValueError(f"Pictures must have the shape {shapes}, not {_times(pictures.shape)}")
         if pictures.dtype not in (np.uint8, np.int8) and pictures.dtype.kind != "f":
             raise TypeError(f"Pictures must be uint8, int8 or floating, not {pictures.dtype}")
         return pictures

@@ -66,7 +66,10 @@ def compile_graph(
         "config": config.as_dict(),
         "macs": folding.graph.macs(),
         "folded": {"channels": folding.removed, "macs_before": graph.macs()},
-        "input": _tensor(graph.input_tensor),
+        "input": {
+            **_tensor(graph.input_tensor),
+            **({"declared": list(graph.declared_shape)} if graph.declared_shape else {}),
+        },
         "output": _tensor(graph.output_tensor),
         "softmax": _softmax(graph),
         "output_map": maps[graph.output].as_dict(),

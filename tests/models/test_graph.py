@@ -501,3 +501,22 @@ def test_loads_without_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout == "False\n"
+
+
+def test_pictures_in_the_shape_that_the_file_declares() -> None:
+    flat = replace(graph(), declared_shape=[graph().input_tensor.size])
+    assert Graph.from_bytes(flat.to_bytes()).declared_shape == flat.declared_shape
+    assert "declared_shape" not in _header(graph().to_bytes()), "files without it stay as they were"
+    shape = flat.input_tensor.shape
+    pictures = np.random.default_rng(1).integers(-128, 128, (3, *shape)).astype(np.int8)
+    np.testing.assert_array_equal(quantize_input(flat, pictures.reshape(3, -1)), pictures)
+    np.testing.assert_array_equal(quantize_input(flat, pictures), pictures)
+    with pytest.raises(ValueError, match="Pictures must have the shape N × "):
+        quantize_input(graph(), pictures.reshape(3, -1))
+    with pytest.raises(GraphError, match=r"declared_shape \(7,\) must hold \d+ values"):
+        replace(graph(), declared_shape=(7,))
+
+
+def _header(data: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read("graph.json").decode()

@@ -7,6 +7,7 @@ is made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -234,4 +235,13 @@ def _graph(name: str, network: Network) -> Graph:
         preprocess=(picture.scale, picture.scale * (-128 - picture.zero_point)),
         softmax=network.softmax if len(model.outputs) == 1 else None,
         softmax_beta=network.softmax_beta,
+        declared_shape=_declared_shape(model, picture),
     )
+
+
+def _declared_shape(model: FileModel, picture: Tensor) -> tuple[int, ...] | None:
+    """The file's shape of one picture, where the first operator reshapes it; else None."""
+    shape = model.tensors[model.input].shape
+    shape = shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+    whole = math.prod(shape) == picture.size and min(shape, default=0) > 0
+    return shape if whole and shape != picture.shape else None

@@ -36,9 +36,10 @@ class Program:
         ``name``; ``config``: parameters of the array; ``macs``: multiply-accumulates a picture, of
         what runs; ``folded``: ``channels`` that were constant and are not computed, and
         ``macs_before``; ``input`` and ``output``: each ``shape`` (height, width, channels),
-        ``scale``, ``zero_point``; ``softmax``: None, or ``beta``, ``scale`` and ``zero_point`` of
-        the probabilities that the network makes of its output; ``preprocess``: scale and offset of
-        a raw uint8 picture; ``labels``; ``layers``: for each ``name``, ``op``, ``macs``, ``cycles``
+        ``scale``, ``zero_point``, the input perhaps ``declared``, the shape that pictures have in
+        the network's own file; ``softmax``: None, or ``beta``, ``scale`` and ``zero_point`` of the
+        probabilities that the network makes of its output; ``preprocess``: scale and offset of a
+        raw uint8 picture; ``labels``; ``layers``: for each ``name``, ``op``, ``macs``, ``cycles``
         (the compiler's estimate), ``tensor``, the graph's tensor that is complete behind it, or
         None, ``channels``, those of the tensor that are computed, or None for all, and ``map``,
         where its output stands: ``shape``, ``base``, ``plane``, ``pitch``, ``blocks``;
