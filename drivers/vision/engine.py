@@ -230,7 +230,7 @@ class VisionEngine(OverlayDriver):
 
         Parameters
         ----------
-        pictures : array [N, H, W, C], or [N, H, W] where C is 1
+        pictures : array [N, H, W, C], or [N, H, W] where C is 1, or as the network's file has them
             uint8: raw pictures, made real with the program's preprocessing; floating: real
             numbers; int8: quantised already.
         timeout_s : float or None

@@ -12,6 +12,10 @@ from eyas.interfaces.vision.manifest import ProgramTensor
 __all__ = ["PictureReader"]
 
 
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
+
+
 class PictureReader:
     """Checks and quantises pictures for one program.
 
@@ -25,6 +29,7 @@ class PictureReader:
 
     def __init__(self, tensor: ProgramTensor, preprocess: tuple[float, float]) -> None:
         self.shape = tensor.shape
+        self.declared = tensor.declared or tensor.shape
         self.scale = np.float32(tensor.scale)
         self.zero_point = int(tensor.zero_point)
         scale, offset = preprocess
@@ -39,13 +44,15 @@ class PictureReader:
         floating.
         """
         pictures = np.asarray(pictures)
+        if pictures.shape[1:] == self.declared:
+            pictures = pictures.reshape(len(pictures), *self.shape)
         if pictures.ndim == 3 and self.shape[2] == 1:
             pictures = pictures[..., np.newaxis]
         if pictures.ndim != 4 or pictures.shape[1:] != self.shape:
-            raise ValueError(
-                f"Pictures must have the shape N × {' × '.join(map(str, self.shape))}, "
-                f"not {' × '.join(map(str, pictures.shape))}"
+            shapes = " or ".join(
+                f"N × {_times(shape)}" for shape in dict.fromkeys((self.shape, self.declared))
             )
+            raise ValueError(f"Pictures must have the shape {shapes}, not {_times(pictures.shape)}")
         if pictures.dtype not in (np.uint8, np.int8) and pictures.dtype.kind != "f":
             raise TypeError(f"Pictures must be uint8, int8 or floating, not {pictures.dtype}")
         return pictures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eyas.compiler.emission.cycles import layer_cycles
 from eyas.compiler.emission.emit import emit
@@ -73,7 +73,7 @@ def compile_graph(
         config=config,
         macs=folding.graph.macs(),
         folded=Folded(folding.removed, graph.macs()),
-        input=_tensor(graph.input_tensor),
+        input=replace(_tensor(graph.input_tensor), declared=graph.declared_shape or None),
         output=_tensor(graph.output_tensor),
         softmax=_softmax(graph),
         output_map=maps[graph.output].place(),

@@ -19,12 +19,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from models.vision.node import INT8_MAX, INT8_MIN, Array, GraphError, Node, Tensor, require
+from models.vision.node import (
+    INT8_MAX,
+    INT8_MIN,
+    Array,
+    GraphError,
+    Node,
+    Tensor,
+    int_tuple,
+    require,
+)
 from models.vision.nodes import Add, AveragePool2D, MaxPool2D, Mean, Pad, Pool2D, Requantize
 from models.vision.weighted_nodes import Conv2D, DepthwiseConv2D, FullyConnected
 
 __all__ = [
     "NODE_TYPES",
+    "SOFTMAX_CLASSES_MAX",
+    "SOFTMAX_SCALE",
+    "SOFTMAX_ZERO_POINT",
     "Add",
     "AveragePool2D",
     "Conv2D",
@@ -89,6 +101,9 @@ class Graph:
         zero point −128.  ``output`` stays the logits, which are what the engine computes.
     softmax_beta : float
         The softmax's beta, a positive float32 number: the logits' factor.
+    declared_shape : tuple of int or None
+        The shape that the network's own file gives one picture, where that is not the input
+        tensor's: the same values in the same order.  Pictures may have either.
 
     Raises
     ------
@@ -105,6 +120,7 @@ class Graph:
     preprocess: tuple[float, float] = field(default=(1 / 255, 0.0))
     softmax: Tensor | None = None
     softmax_beta: float = 1.0
+    declared_shape: tuple[int, ...] | None = None
 
     suffix: ClassVar[str] = ".qgraph"
     """Suffix of graph files."""
@@ -155,6 +171,15 @@ class Graph:
         )
         if self.softmax is not None:
             self._check_softmax(self.softmax)
+        if self.declared_shape is not None:
+            shape = self.declared_shape
+            declared = int_tuple("The graph", "declared_shape", shape, len(tuple(shape)), 1)
+            object.__setattr__(self, "declared_shape", declared)
+            require(
+                math.prod(declared) == self.input_tensor.size,
+                f"declared_shape {declared} must hold {self.input_tensor.size} values, as the "
+                f"input of shape {self.input_tensor.shape}",
+            )
 
     def _check_softmax(self, tensor: Tensor) -> None:
         logits = self.output_tensor
@@ -213,6 +238,8 @@ class Graph:
                 "tensors": [asdict(tensor) for tensor in self.tensors.values()],
                 "nodes": [],
             }
+            if self.declared_shape is not None:
+                header["declared_shape"] = self.declared_shape
             for index, node in enumerate(self.nodes):
                 record: dict[str, Any] = {"op": node.op}
                 for item in fields(node):
@@ -254,6 +281,7 @@ class Graph:
                 preprocess=header["preprocess"],
                 softmax=None if header["softmax"] is None else Tensor(**header["softmax"]),
                 softmax_beta=header["softmax_beta"],
+                declared_shape=header.get("declared_shape"),
             )
         except GraphError:
             raise
@@ -331,7 +359,7 @@ def quantize_input(graph: Graph, pictures: Array) -> Array:
     ----------
     graph : Graph
         Whose input is wanted.
-    pictures : array [N, H, W, C], or [N, H, W] where C is 1
+    pictures : array [N, H, W, C], or [N, H, W] where C is 1, or [N, *graph.declared_shape]
         uint8: raw pictures, made real with ``graph.preprocess``; floating: real numbers already;
         int8: quantised already.
 
@@ -344,6 +372,8 @@ def quantize_input(graph: Graph, pictures: Array) -> Array:
     """
     pictures = np.asarray(pictures)
     tensor = graph.input_tensor
+    if graph.declared_shape is not None and pictures.shape[1:] == graph.declared_shape:
+        pictures = pictures.reshape(len(pictures), *tensor.shape)
     if pictures.ndim == 3 and tensor.shape[2] == 1:
         pictures = pictures[..., np.newaxis]
     if pictures.ndim != 4 or pictures.shape[1:] != tensor.shape:

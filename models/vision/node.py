@@ -17,6 +17,7 @@ __all__ = [
     "Array",
     "GraphError",
     "Node",
+    "ShapeError",
     "Tensor",
     "Tensors",
     "WindowNode",
@@ -37,6 +38,22 @@ Array = npt.NDArray[Any]
 
 class GraphError(ValueError):
     """A graph, or the file of one, is not valid; the message is one sentence."""
+
+
+class ShapeError(GraphError):
+    """A node gives another shape than its output tensor has.
+
+    Parameters
+    ----------
+    message : str
+        One sentence.
+    expected : (int, int, int)
+        The shape that the node gives.
+    """
+
+    def __init__(self, message: str, expected: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.expected = expected
 
 
 def require(condition: bool, message: str) -> None:
@@ -187,10 +204,11 @@ class Node:
 
     def check_output(self, tensors: Tensors, expected: tuple[int, ...]) -> None:
         actual = tensors[self.output].shape
-        require(
-            actual == expected,
-            f"{self.label}: gives shape {expected}, but tensor {self.output!r} has {actual}",
-        )
+        if actual != expected:
+            raise ShapeError(
+                f"{self.label}: gives shape {expected}, but tensor {self.output!r} has {actual}",
+                expected,
+            )
 
 
 class WindowNode(Protocol):

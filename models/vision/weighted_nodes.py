@@ -32,7 +32,8 @@ class WeightedNode(Node):
     bias : int32 array [O]
         In steps of the accumulator, ``input.scale · weight_scales[o]``.
     weight_scales : float32 array [O]
-        One an output channel; where TFLite has one for all of them, it is repeated.
+        One an output channel, positive or 0: the sums of a channel whose scale is 0 all become the
+        output's zero point.  Where TFLite has one for all channels, it is repeated.
     """
 
     weights: Array
@@ -58,8 +59,8 @@ class WeightedNode(Node):
             f"{self.label}: weight_scales must have the shape ({channels},), not {scales.shape}",
         )
         require(
-            bool(np.all(np.isfinite(scales)) and np.all(scales > 0)),
-            f"{self.label}: weight_scales must be positive finite float32 numbers",
+            bool(np.all(np.isfinite(scales)) and np.all(scales >= 0)),
+            f"{self.label}: weight_scales must be finite float32 numbers of 0 or more",
         )
         scales.flags.writeable = False
         self.set_checked(weights=weights, bias=bias, weight_scales=scales)

@@ -4,15 +4,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from eyas.compiler import compile_graph
 from eyas.interfaces.vision.config import SMALL_VISION
 from eyas.interfaces.vision.program_file import Program
 from models.vision.reference import run, run_layers
 from tests.cli.conftest import Files, small_graph
+from tests.models.litert import run_file
+from tests.tflite_builder import TfliteBuilder
 
+SEED = 8
 LAYER_KEYS = {"name", "op", "cycles", "macs", "utilisation"}
 KEYS = {
     "pictures", "accuracy", "bit_exact", "core_cycles", "end_to_end_cycles", "host_us", "stalls",
@@ -191,3 +196,46 @@ def test_a_missing_compiler_is_named(
     assert answer.out == ""
     assert "was not found; install it with: apt install" in answer.err
     assert "Traceback" not in answer.err
+
+
+def odd_network() -> bytes:
+    """A flat picture that is reshaped inside, a dead channel, a dead operator, a RELU in place."""
+    builder = TfliteBuilder(SEED)
+    flat = builder.writer.tensor("flat", (1, 60), 0.02, -7)
+    source = builder.input((6, 10, 1), 0.02, -7)
+    wanted = np.array([1, 6, 10, 1], np.int32)
+    shape = builder.writer.tensor("shape", (4,), dtype="INT32", data=wanted)
+    builder.writer.operator("RESHAPE", [flat, shape], [source.number], "NONE")
+    x = builder.conv(source, 4, (3, 3))
+    builder.writer.operator("RELU", [x.number], [x.number], "NONE")
+    builder.conv(x, 3, (1, 1))  # nobody reads it
+    x = builder.dense(builder.reshape(x, (1, 240)), 3)
+    builder._input = replace(builder._input, number=flat)
+    model = schema.ModelT.InitFromPackedBuf(builder.finish(x))
+    (weights,) = (item for item in model.subgraphs[0].tensors if item.name == b"weights_2")
+    weights.quantization.scale = [0.0, *weights.quantization.scale[1:].tolist()]
+    packed = flatbuffers.Builder(1 << 14)
+    packed.Finish(model.Pack(packed), file_identifier=b"TFL3")
+    return bytes(packed.Output())
+
+
+@pytest.mark.parametrize("fold", ["--fold", "--no-fold"])
+def test_a_file_s_own_shape_and_what_litert_runs_of_it(eyas, tmp_path: Path, fold: str) -> None:
+    data, program = odd_network(), tmp_path / "odd.eyas"
+    (tmp_path / "odd.tflite").write_bytes(data)
+    answer = eyas("compile", tmp_path / "odd.tflite", "-o", program, "--config", "small", fold)
+    assert answer.code == 0, answer.err
+    images = np.random.default_rng(SEED).integers(-128, 128, (4, 60), np.int8)
+    expected = np.stack([run_file(data, item[np.newaxis])["fully_connected_9"] for item in images])
+    for number, shape in enumerate([(60,), (6, 10, 1), (6, 10)]):
+        np.savez(tmp_path / "x.npz", images=images.reshape(-1, *shape))
+        outputs = tmp_path / f"{number}.npz"
+        answer = eyas("run", program, "-i", tmp_path / "x.npz", "--check", "-o", outputs)
+        assert answer.code == 0, answer.err
+        assert "equal the reference, bit for bit" in answer.out
+        with np.load(outputs) as archive:
+            np.testing.assert_array_equal(archive["outputs"].ravel(), expected.ravel())
+    np.savez(tmp_path / "x.npz", images=images.reshape(-1, 10, 6))
+    answer = eyas("run", program, "-i", tmp_path / "x.npz")
+    assert answer.code == 2
+    assert "must have the shape N × 6 × 10 × 1 or N × 60, not 4 × 10 × 6 × 1" in answer.err

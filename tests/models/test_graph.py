@@ -199,8 +199,9 @@ def test_scale_is_a_float32() -> None:
         (lambda: conv(weights=np.zeros((0, 3, 3, 2), int)), r"\(0, 3, 3, 2\) are empty"),
         (lambda: conv(bias=np.full(6, 2**31)), "bias must fit in int32"),
         (lambda: conv(bias=np.zeros(5, int)), "6 output channels, but 5 biases"),
-        (lambda: conv(weight_scales=np.zeros(6)), "weight_scales must be positive finite"),
-        (lambda: conv(weight_scales=np.full(6, np.inf)), "weight_scales must be positive finite"),
+        (lambda: conv(weight_scales=np.full(6, -1)), "weight_scales must be finite .* 0 or more"),
+        (lambda: conv(weight_scales=np.full(6, np.inf)), "weight_scales must be finite float32"),
+        (lambda: conv(weight_scales=np.full(6, np.nan)), "weight_scales must be finite float32"),
         (lambda: conv(weight_scales=np.ones(1)), r"weight_scales must have the shape \(6,\)"),
         (lambda: conv(stride=(0, 1)), "stride must be 2 integers of at least 1"),
         (lambda: conv(stride=2), "stride must be 2 integers"),
@@ -500,3 +501,22 @@ def test_loads_without_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout == "False\n"
+
+
+def test_pictures_in_the_shape_that_the_file_declares() -> None:
+    flat = replace(graph(), declared_shape=[graph().input_tensor.size])
+    assert Graph.from_bytes(flat.to_bytes()).declared_shape == flat.declared_shape
+    assert "declared_shape" not in _header(graph().to_bytes()), "files without it stay as they were"
+    shape = flat.input_tensor.shape
+    pictures = np.random.default_rng(1).integers(-128, 128, (3, *shape)).astype(np.int8)
+    np.testing.assert_array_equal(quantize_input(flat, pictures.reshape(3, -1)), pictures)
+    np.testing.assert_array_equal(quantize_input(flat, pictures), pictures)
+    with pytest.raises(ValueError, match="Pictures must have the shape N × "):
+        quantize_input(graph(), pictures.reshape(3, -1))
+    with pytest.raises(GraphError, match=r"declared_shape \(7,\) must hold \d+ values"):
+        replace(graph(), declared_shape=(7,))
+
+
+def _header(data: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read("graph.json").decode()

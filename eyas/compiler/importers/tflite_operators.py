@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import tflite
 
-from eyas.compiler.importers.tflite_network import Step
+from eyas.compiler.importers.tflite_network import Step, shape_text
 from eyas.compiler.importers.tflite_reader import NO_TENSOR, FileTensor
 from models.vision.graph import (
+    SOFTMAX_CLASSES_MAX,
+    SOFTMAX_SCALE,
+    SOFTMAX_ZERO_POINT,
     Add,
     AveragePool2D,
     Conv2D,
@@ -59,7 +62,6 @@ RANGES = {
 """The real values that an activation lets through."""
 
 SAME, VALID = tflite.Padding.SAME, tflite.Padding.VALID
-SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1 / 256, -128
 
 
 def _activation(step: Step, target: Tensor, name: str | None = None) -> dict[str, Any]:
@@ -115,13 +117,17 @@ def _weights(step: Step, index: int, dimensions: int, channel_dimension: int) ->
     """The weights: int8, symmetric, one scale or one an output channel."""
     tensor = step.constant(index, "weights", "INT8")
     if len(tensor.shape) != dimensions:
-        raise step.refuse(f"its weights have the shape {list(tensor.shape)}: the file is damaged")
+        raise step.damaged(f"its weights have the shape {list(tensor.shape)}")
     channels = tensor.shape[channel_dimension]
     if len(tensor.scales) > 1 and tensor.channel_dimension != channel_dimension:
         raise step.refuse("the scales of its weights must be one an output channel")
     if len(tensor.scales) not in (1, channels):
         raise step.refuse(
             f"its weights have {len(tensor.scales)} scales for {channels} output channels"
+        )
+    if not (np.isfinite(tensor.scales).all() and (tensor.scales >= 0).all()):
+        raise step.refuse(
+            f"its weights have a scale of {tensor.scales.min():g}; a scale is 0 or more, and finite"
         )
     if tensor.zero_points.any():
         raise step.refuse("its weights are asymmetric; Eyas takes a zero point of 0")
@@ -273,7 +279,7 @@ def _requantize(step: Step) -> None:
     source = step.map(*step.operands(1))
     target = step.result()
     if source.shape != target.shape:
-        raise step.refuse(f"makes {target.shape} of {source.shape}: the file is damaged")
+        raise step.damaged(f"makes {target.shape} of {source.shape}")
     relu = step.operator.code != "QUANTIZE"
     step.add(
         Requantize(
@@ -292,20 +298,33 @@ def _reshape(step: Step) -> None:
 
 
 def _softmax(step: Step) -> None:
-    network = step.network
+    network, beta = step.network, step.operator.options["Beta"]
     (index,) = step.operands(1)
     logits = step.map(index)
     last = network.model.operators[-1] is step.operator
     if not last or step.operator.outputs != (network.model.output,):
         raise step.refuse("a softmax may only stand at the network's end")
-    probabilities = step.result()
-    del network.tensors[probabilities.name]  # computed by the driver, not by the engine
+    probabilities = step.result()  # computed by the driver, not by the engine
+    if logits.shape[:2] != (1, 1) or probabilities.shape != logits.shape:
+        raise step.refuse(
+            f"makes {shape_text(probabilities.shape)} of {shape_text(logits.shape)}; Eyas computes "
+            "the softmax of one vector, 1 × classes"
+        )
+    if logits.shape[2] > SOFTMAX_CLASSES_MAX:
+        raise step.refuse(
+            f"has {logits.shape[2]} classes; Eyas takes at most {SOFTMAX_CLASSES_MAX}"
+        )
+    if not (math.isfinite(beta) and beta * logits.scale > 2**-26):
+        raise step.refuse(
+            f"its beta is {beta:g}; beta times the logits' scale, {logits.scale:g}, must be finite "
+            "and more than 2^-26"
+        )
     if (probabilities.scale, probabilities.zero_point) != (SOFTMAX_SCALE, SOFTMAX_ZERO_POINT):
         raise step.refuse(
             f"its output must have scale 1/256 and zero point -128, not {probabilities.scale:g} "
             f"and {probabilities.zero_point}"
         )
-    network.softmax, network.softmax_beta = probabilities, step.operator.options["Beta"]
+    network.softmax, network.softmax_beta = probabilities, beta
     network.views[network.model.output] = logits.name
 
 

@@ -16,7 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import tflite
 
-__all__ = ["FileModel", "FileOperator", "FileTensor", "TfliteError", "read_file"]
+from eyas.compiler.errors import Refusal
+
+__all__ = [
+    "DamagedFile",
+    "FileModel",
+    "FileOperator",
+    "FileTensor",
+    "TfliteError",
+    "UnsupportedType",
+    "read_file",
+]
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +37,8 @@ MAX_TENSORS = 1 << 14
 MAX_DIMENSIONS = 8
 MAX_OPERANDS = 64  # no operator that is supported has more than three
 MAX_NAME = 1000
+BUILTIN_CODE_SLOT = 10
+"""Where the schema's table of an operator code has the offset of ``builtin_code``."""
 NO_TENSOR = -1
 """What a list of inputs holds where an optional one is left out."""
 
@@ -49,8 +61,16 @@ DTYPES: dict[str, np.dtype[Any]] = {"INT8": np.dtype("i1"), "INT32": np.dtype("<
 """Constants that networks for the engine have."""
 
 
-class TfliteError(ValueError):
-    """The file is no network that Eyas can run; the message is one sentence."""
+class TfliteError(Refusal):
+    """The file is no network that Eyas can run; each of ``blockers`` is one sentence."""
+
+
+class UnsupportedType(TfliteError):
+    """A tensor has a type that Eyas does not take: more serious than an operator's form."""
+
+
+class DamagedFile(TfliteError):
+    """The file contradicts itself; what else it says is not worth a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +93,8 @@ class FileTensor:
         The dimension that several scales belong to.
     data : uint8 array or None
         A constant's bytes.
+    fault : str
+        Why Eyas cannot use the tensor whatever reads it, behind "its tensor 'x' "; or empty.
     """
 
     name: str
@@ -83,6 +105,7 @@ class FileTensor:
     zero_points: Array
     channel_dimension: int
     data: Array | None
+    fault: str = ""
 
     @property
     def size(self) -> int:
@@ -94,13 +117,13 @@ class FileTensor:
         if self.data is None:
             raise TfliteError(f"Tensor {self.name!r} is computed at run time, not constant")
         if self.dtype not in DTYPES:
-            raise TfliteError(
+            raise UnsupportedType(
                 f"Tensor {self.name!r} holds {self.dtype} constants; Eyas takes "
                 f"{' and '.join(DTYPES)}"
             )
         dtype = DTYPES[self.dtype]
         if self.size * dtype.itemsize != len(self.data):
-            raise TfliteError(
+            raise DamagedFile(
                 f"Tensor {self.name!r} of shape {list(self.shape)} holds {len(self.data)} bytes: "
                 "the file is damaged"
             )
@@ -120,16 +143,39 @@ class FileOperator:
 
 @dataclass(frozen=True)
 class FileModel:
-    """The file's only subgraph; ``input`` and ``output`` are numbers of tensors."""
+    """The file's first subgraph.
+
+    Parameters
+    ----------
+    tensors : tuple of FileTensor
+        All of them; whatever names a tensor gives its number.
+    operators : tuple of FileOperator
+        In the order in which they run.
+    inputs, outputs : tuple of int
+        At least one each.
+    faults : tuple of str
+        Sentences on what Eyas does not run of the network as a whole.
+    """
 
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
-    input: int
-    output: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    faults: tuple[str, ...] = ()
+
+    @property
+    def input(self) -> int:
+        """The picture."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> int:
+        """The answer."""
+        return self.outputs[0]
 
 
 def read_file(data: bytes) -> FileModel:
-    """The model in ``data``; TfliteError when it is none, is damaged or has several subgraphs."""
+    """The model in ``data``; TfliteError when it is none, is damaged or beyond the reader."""
     if len(data) < 8 or data[4:8] != IDENTIFIER:
         raise TfliteError("This is not a .tflite file (it does not carry the mark TFL3)")
     try:
@@ -150,8 +196,8 @@ def read_file(data: bytes) -> FileModel:
         raise _damaged() from error
 
 
-def _damaged() -> TfliteError:
-    return TfliteError("The .tflite file is truncated or damaged")
+def _damaged() -> DamagedFile:
+    return DamagedFile("The .tflite file is truncated or damaged")
 
 
 def _check(sound: bool) -> None:
@@ -165,8 +211,10 @@ def _model(data: bytes) -> FileModel:
         raise TfliteError(
             f"The file has version {model.Version()} of the format, Eyas reads {SCHEMA_VERSION}"
         )
-    if model.SubgraphsLength() != 1:
-        raise TfliteError(
+    faults = []
+    _check(model.SubgraphsLength() > 0)
+    if model.SubgraphsLength() > 1:
+        faults.append(
             f"The file has {model.SubgraphsLength()} subgraphs; Eyas runs networks of one, "
             "without control flow"
         )
@@ -184,13 +232,15 @@ def _model(data: bytes) -> FileModel:
         for index in range(graph.OperatorsLength())
     )
     ends = []
-    for what, numbers in (("inputs", graph.InputsAsNumpy()), ("outputs", graph.OutputsAsNumpy())):
-        numbers = _numbers(numbers)
+    for what, vector in (("inputs", graph.InputsAsNumpy()), ("outputs", graph.OutputsAsNumpy())):
+        numbers = _numbers(vector)
+        _check(bool(((numbers >= 0) & (numbers < len(tensors))).all()))
         if len(numbers) != 1:
-            raise TfliteError(f"The network has {len(numbers)} {what}; Eyas runs those with one")
-        _check(0 <= numbers[0] < len(tensors))
-        ends.append(int(numbers[0]))
-    return FileModel(tensors, operators, ends[0], ends[1])
+            faults.append(f"The network has {len(numbers)} {what}; Eyas runs those with one")
+        if not 0 < len(numbers) <= MAX_OPERANDS:
+            raise TfliteError(faults[-1])
+        ends.append(tuple(numbers.tolist()))
+    return FileModel(tensors, operators, ends[0], ends[1], tuple(faults))
 
 
 def _numbers(vector: Any) -> Array:
@@ -202,6 +252,11 @@ def _name(value: bytes | None) -> str:
     return (value or b"")[:MAX_NAME].decode(errors="replace")
 
 
+def _printable(text: str) -> str:
+    """For messages, which are one line each."""
+    return "".join(item if item.isprintable() else "?" for item in text)
+
+
 def _spelling(enumeration: type, value: int, what: str) -> str:
     names = {number: name for name, number in vars(enumeration).items() if name.isupper()}
     return names.get(value, f"{what} {value}")
@@ -210,58 +265,52 @@ def _spelling(enumeration: type, value: int, what: str) -> str:
 def _tensor(model: Any, tensor: Any) -> FileTensor:
     name = _name(tensor.Name())
     shape, signature = _numbers(tensor.ShapeAsNumpy()), _numbers(tensor.ShapeSignatureAsNumpy())
-    if max(len(shape), len(signature)) > MAX_DIMENSIONS:
-        raise TfliteError(
-            f"Tensor {name!r} has {len(shape)} dimensions; Eyas takes at most {MAX_DIMENSIONS}"
-        )
     scales, points, dimension = np.zeros(0, np.float32), np.zeros(0, np.int64), 0
-    quantization = tensor.Quantization()
+    quantization, buffer = tensor.Quantization(), _buffer(model, tensor.Buffer())
     if quantization is not None:
-        if quantization.DetailsType() != tflite.QuantizationDetails.NONE:
-            raise TfliteError(
-                f"Tensor {name!r} is quantised in a way of its own (blocks or custom)"
-            )
         scales = _numbers(quantization.ScaleAsNumpy())
         points = _numbers(quantization.ZeroPointAsNumpy())
         dimension = quantization.QuantizedDimension()
         _check(len(points) == len(scales))
-    for unusual, what in (
-        (tensor.Sparsity() is not None, "is sparse"),
-        (tensor.IsVariable(), "keeps its values from run to run"),
-    ):
-        if unusual:
-            raise TfliteError(f"Tensor {name!r} {what}, which Eyas does not support")
+    own = quantization is not None and (
+        quantization.DetailsType() != tflite.QuantizationDetails.NONE
+    )
+    faults = (
+        (
+            max(len(shape), len(signature)) > MAX_DIMENSIONS,
+            f"has {len(shape)} dimensions; Eyas takes at most {MAX_DIMENSIONS}",
+        ),
+        (own, "is quantised in a way of its own (blocks or custom); Eyas takes scales"),
+        (tensor.Sparsity() is not None, "is sparse, which Eyas does not support"),
+        (tensor.IsVariable(), "keeps its values from run to run, which Eyas does not support"),
+        (buffer.Offset() > 1, "lies outside the flatbuffer, as in files beyond 2 GB"),
+    )
+    data = _numbers(buffer.DataAsNumpy())
     return FileTensor(
         name=name,
-        shape=tuple(shape.tolist()),
+        shape=tuple(shape[:MAX_DIMENSIONS].tolist()),
         dynamic=bool((signature[1:] < 0).any()),
         dtype=_spelling(tflite.TensorType, tensor.Type(), "type"),
         scales=scales,
         zero_points=points,
         channel_dimension=dimension,
-        data=_constant(model, tensor.Buffer(), name),
+        data=data if len(data) else None,
+        fault=next((what for unusual, what in faults if unusual), ""),
     )
 
 
-def _constant(model: Any, index: int, name: str) -> Array | None:
-    """The bytes of buffer ``index``; None where a tensor is computed."""
+def _buffer(model: Any, index: int) -> Any:
     _check(index < model.BuffersLength())
-    buffer = model.Buffers(index)
-    if buffer.Offset() > 1:
-        raise TfliteError(f"Tensor {name!r} lies outside the flatbuffer, as in files beyond 2 GB")
-    data = _numbers(buffer.DataAsNumpy())
-    return data if len(data) else None
+    return model.Buffers(index)
 
 
 def _operator(model: Any, operator: Any, tensors: int) -> FileOperator:
     index = operator.OpcodeIndex()
     _check(index < model.OperatorCodesLength())
     entry = model.OperatorCodes(index)
-    # Codes up to 127 stood in a byte once; files still carry both, and the greater one holds.
-    number = max(entry.DeprecatedBuiltinCode(), entry.BuiltinCode())
-    code = _spelling(tflite.BuiltinOperator, number, "operator number")
+    code = _spelling(tflite.BuiltinOperator, _operator_number(entry), "operator number")
     if code == "CUSTOM":
-        code = f"custom operator {_name(entry.CustomCode())}"
+        code = f"custom operator {_printable(_name(entry.CustomCode()))}"
     return FileOperator(
         code,
         entry.Version(),
@@ -269,6 +318,18 @@ def _operator(model: Any, operator: Any, tensors: int) -> FileOperator:
         _operands(operator.OutputsAsNumpy(), tensors),
         _options(code, operator),
     )
+
+
+def _operator_number(entry: Any) -> int:
+    """The operator's number: the greater of a byte, which older files have alone, and an int32.
+
+    Read past ``BuiltinCode()``, which takes the byte for every number below 127: newer writers may
+    leave the byte out.
+    """
+    table = entry._tab
+    offset = table.Offset(BUILTIN_CODE_SLOT)
+    number = struct.unpack_from("<i", table.Bytes, table.Pos + offset)[0] if offset else 0
+    return max(int(entry.DeprecatedBuiltinCode()), int(number))
 
 
 def _operands(vector: Any, tensors: int) -> tuple[int, ...]:

@@ -101,7 +101,7 @@ def use_patches(graph: Graph, config: VisionConfig) -> tuple[Graph, Patches] | N
         changed if item is node else item for item in graph.nodes if item.output not in removed
     ]
     return (
-        replace(graph, tensors=tensors, nodes=tuple(nodes)),
+        replace(graph, tensors=tensors, nodes=tuple(nodes), declared_shape=None),
         Patches(picture.shape[0] * row_bytes, header),
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import prod
 from typing import Any
 
 from eyas.interfaces.vision.config import VisionConfig
@@ -41,11 +42,15 @@ class ProgramTensor:
         Height, width, channels.
     scale, zero_point : float, int
         A real value is ``scale · (int8 − zero_point)``.
+    declared : tuple of int or None
+        Another shape, with the same values in the same order, which pictures may have too: that of
+        the network's own file.
     """
 
     shape: tuple[int, int, int]
     scale: float
     zero_point: int
+    declared: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,11 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as JSON holds it."""
-        return asdict(self)
+        values = asdict(self)
+        for tensor in (values["input"], values["output"]):
+            if tensor["declared"] is None:
+                del tensor["declared"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
@@ -285,7 +294,13 @@ def _shape(values: Any) -> tuple[int, int, int]:
 
 def _tensor(values: Any, name: str) -> ProgramTensor:
     found = _entry(values, name)
-    return ProgramTensor(_shape(found), _real(found, "scale"), _integer(found, "zero_point"))
+    shape, declared = _shape(found), None
+    if "declared" in found:
+        sizes = dict(enumerate(_list(found, "declared")))
+        declared = tuple(_integer(sizes, index) for index in sizes)  # type: ignore[arg-type]
+        if prod(declared) != prod(shape):
+            raise ManifestError(f"{name} declares a shape that holds another number of values")
+    return ProgramTensor(shape, _real(found, "scale"), _integer(found, "zero_point"), declared)
 
 
 def _softmax(values: Any) -> SoftmaxEnd | None:
