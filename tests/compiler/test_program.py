@@ -138,11 +138,11 @@ def test_operands_of_an_add_lie_alike() -> None:
     graph = graph_of(nodes, {name: shapes[name] for name in sorted(shapes)})
     program = compile_graph(graph, SMALL_VISION, fold=False)
     maps = {layer.tensor: layer.map for layer in program.manifest.layers}
-    assert maps.b.pitch == maps.c.pitch
+    assert maps["b"].pitch == maps["c"].pitch
     assert maps["b"].plane == maps["c"].plane
     fields = next(item for item in instructions(program) if item["op"] == Op.ADD)
-    assert fields["in_base"] == maps["b"]["base"]
-    assert (fields["in_base"] + fields["in_plane"]) % SMALL_VISION.bank_words == maps["c"]["base"]
+    assert fields["in_base"] == maps["b"].base
+    assert (fields["in_base"] + fields["in_plane"]) % SMALL_VISION.bank_words == maps["c"].base
 
 
 def test_the_pitch_is_the_one_with_the_fewest_cycles() -> None:
