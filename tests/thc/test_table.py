@@ -104,10 +104,11 @@ def test_the_uniform_table_is_the_identity() -> None:
     assert solve(4, 15, 1 / 32).entries == tuple(range(16))
 
 
-def test_solving_takes_well_under_a_second() -> None:
+def test_solving_the_largest_takes_no_exponential_time() -> None:
+    """Half a second on an idle machine; what tries all tables would never end."""
     began = time.process_time()
-    solve(4, 255, 1 / 1024)
-    assert time.process_time() - began < 0.5
+    solve(4, 4096, 1 / 1024)
+    assert time.process_time() - began < 60
 
 
 @pytest.mark.parametrize(
