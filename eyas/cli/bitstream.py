@@ -48,6 +48,7 @@ def bitstream(
     that does not close timing is no bitstream but an error.
     """
     from bitstreams.pynq_z2.build import FLOWS, BuildError, build, write_inputs
+    from drivers.simulated.toolchain import wasm_cache
     from eyas.cli.common.console import notes, say
     from eyas.cli.common.files import check_folder
 
@@ -60,7 +61,7 @@ def bitstream(
             f"written all the same",
             soft_wrap=True,
         )
-    with notes.status("") as status:
+    with notes.status("") as status, wasm_cache():
 
         def show(step: str) -> None:
             status.update(f"{name}: {step}")

@@ -23,11 +23,12 @@ def report(
     """
     from bitstreams.pynq_z2.designs import DESIGNS
     from bitstreams.synthesis import XC7Z020, synthesize
+    from drivers.simulated.toolchain import wasm_cache
     from eyas.cli.common.console import notes, print_json, results, say, table
 
     core = DESIGNS[overlay.value].create(config)
     title = f"{overlay.value} overlay, {config} configuration"
-    with notes.status(f"Synthesising the {title}"):
+    with notes.status(f"Synthesising the {title}"), wasm_cache():
         found = synthesize(core, top=overlay.value)
     figures = found.as_dict()
     if json:

@@ -33,6 +33,7 @@ def verilog(
     """
     import eyas
     from bitstreams.pynq_z2.designs import DESIGNS
+    from drivers.simulated.toolchain import wasm_cache
     from eyas.cli.common.console import notes, say
     from eyas.cli.common.files import check_folder
     from eyas.interfaces.files import write_atomically
@@ -41,7 +42,7 @@ def verilog(
     check_folder(output)
     name, design = overlay.value, DESIGNS[overlay.value]
     core = design.create(config)
-    with notes.status(f"Writing the {name} overlay as Verilog"):
+    with notes.status(f"Writing the {name} overlay as Verilog"), wasm_cache():
         source = flat_verilog(core, name)
         description = {
             "generator": f"eyas {eyas.__version__}",

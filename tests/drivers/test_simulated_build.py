@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from drivers.errors import BuildFailed, ToolMissing
 from drivers.simulated import build
 from drivers.simulated.build import build_model
+from drivers.simulated.cache import cache_folder
+from drivers.simulated.model import Model
 from tests.drivers.designs.copy_engine import FULL, LITE, In
 
 COMPILER = """
@@ -72,7 +75,9 @@ def test_built_once(compiler, tmp_path):
     library = build_model(design(), top="dummy", progress=lambda *step: steps.append(step))
     assert library.read_text() == "object\n"
     assert "verilator" in (library.parent / "build.log").read_text()
-    assert {path.name for path in library.parent.iterdir()} == {"model.so", "build.log"}
+    assert {path.name for path in library.parent.iterdir()} == {
+        "build.log", "model.so", "model.so.sha256",
+    }  # fmt: skip
     fractions = [fraction for _, fraction in steps]
     assert fractions == sorted(fractions)
     assert (steps[0], steps[-1]) == (("Verilator", 0.0), ("done", 1.0))
@@ -91,11 +96,113 @@ def test_what_the_model_depends_on(compiler, tmp_path, monkeypatch):
     compiler(COMPILER.replace("a host", "another host"))
     models.add(build_model(design(), top="dummy"))
     harness = tmp_path / "harness.cpp"
-    harness.write_text(build._HARNESS.read_text() + "// changed")
-    monkeypatch.setattr(build, "_HARNESS", harness)
+    top, old, dram = build._SOURCES
+    harness.write_text(old.read_text() + "// changed")
+    monkeypatch.setattr(build, "_SOURCES", (top, harness, dram))
     models.add(build_model(design(), top="dummy"))
-    assert len(models) == 7
-    assert linked(tmp_path) == 7
+    monkeypatch.setattr(build, "_RECIPE", "another")
+    models.add(build_model(design(), top="dummy"))
+    monkeypatch.setenv("CXX", f"{os.environ['CXX']} -g")
+    models.add(build_model(design(), top="dummy"))
+    assert len(models) == 9
+    assert linked(tmp_path) == 9
+
+
+def test_the_recipe_of_the_key_is_the_one_that_runs(compiler, tmp_path, monkeypatch):
+    """An edit of this module after its import changes nothing that is built, so no key either."""
+    first = build_model(design(), top="dummy")
+    edited = tmp_path / "build.py"
+    edited.write_text("# edited")
+    monkeypatch.setattr(build, "__file__", str(edited))
+    assert build_model(design(), top="dummy") == first
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "cut short": lambda data: data[: len(data) // 2],
+    "a byte differs": lambda data: bytes([data[0] ^ 1]) + data[1:],
+    "longer": lambda data: data + b"more",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_is_built_again(compiler, tmp_path, caplog, damage):
+    library = build_model(design(), top="dummy")
+    library.write_bytes(DAMAGES[damage](library.read_bytes()))
+    assert build_model(design(), top="dummy") == library
+    assert library.read_text() == "object\n"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{library.parent} is damaged; it is made again"
+    ]
+    caplog.clear()
+    assert build_model(design(), top="dummy") == library
+    assert (linked(tmp_path), caplog.records) == (2, [])
+
+
+@pytest.mark.parametrize("what", ["model.so", "model.so.sha256"])
+def test_a_model_that_lost_a_file_is_built_again(compiler, tmp_path, caplog, what):
+    library = build_model(design(), top="dummy")
+    (library.parent / what).unlink()
+    assert build_model(design(), top="dummy").read_text() == "object\n"
+    assert (linked(tmp_path), len(caplog.records)) == (2, 1)
+
+
+def test_something_else_in_a_models_place(compiler, tmp_path):
+    folder = build_model(design(), top="dummy").parent
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    folder.write_text("a file")
+    assert build_model(design(), top="dummy").read_text() == "object\n"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_object_of_the_run_time_library(compiler, tmp_path, caplog, damage):
+    """It is kept for all designs: one that is damaged would spoil each of them."""
+    build_model(design(), top="dummy")
+    (objects,) = (tmp_path / "cache" / "runtime").iterdir()
+    target = objects / "verilated.o"
+    target.write_bytes(DAMAGES[damage](target.read_bytes()))
+    build_model(design(body="// another"), top="dummy")
+    assert target.read_text() == "object\n"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{target} is damaged; it is made again"
+    ]
+    caplog.clear()
+    build_model(design(body="// a third"), top="dummy")
+    assert caplog.records == []
+
+
+def test_the_line_is_on_standard_error_of_any_program(compiler, tmp_path):
+    library = build_model(design(), top="dummy")
+    library.write_bytes(b"")
+    (tmp_path / "design.v").write_text(design())
+    code = (
+        "import sys; from pathlib import Path; from drivers.simulated.build import build_model\n"
+        "build_model(Path(sys.argv[1]).read_text(), top='dummy')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "design.v")]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert answer.stderr == f"{library.parent} is damaged; it is made again\n"
+
+
+def test_a_whole_model_that_cannot_be_loaded(compiler, tmp_path):
+    """As after a move to a machine with other libraries; here it never was a library."""
+    library = build_model(design(), top="dummy")
+    with pytest.raises(BuildFailed, match=rf"cannot be loaded .*; delete {library.parent} to have"):
+        Model(library, np.zeros(8, np.uint8), 0)
+
+
+def test_a_compiler_that_writes_nothing(compiler, tmp_path):
+    compiler("exit 0")
+    with pytest.raises(BuildFailed, match="ended without an error and wrote no"):
+        build_model(design(), top="dummy")
+
+
+def test_a_compiler_that_cannot_be_run(compiler, tmp_path, monkeypatch):
+    (tmp_path / "compiler").write_bytes(b"\x7fELF, and nothing behind it")
+    with pytest.raises(BuildFailed, match=r"compiler cannot be run \(Exec format error\); set CXX"):
+        build_model(design(), top="dummy")
 
 
 def test_two_processes_build_once(compiler, tmp_path):
@@ -206,10 +313,24 @@ def test_missing_compiler(compiler, monkeypatch, tmp_path):
 
 def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.setenv("EYAS_CACHE", str(tmp_path))
-    assert build.cache_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("EYAS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    assert str(build.cache_folder()) == "/caches/eyas"
+    assert str(cache_folder()) == "/caches/eyas"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
-    assert str(build.cache_folder()) == "/home/someone/.cache/eyas"
+    assert str(cache_folder()) == "/home/someone/.cache/eyas"
+
+
+def test_no_home_to_keep_models_in(monkeypatch):
+    for name in ("EYAS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    with pytest.raises(
+        BuildFailed, match=r"There is no home folder .*; set EYAS_CACHE to a folder"
+    ):
+        cache_folder()

@@ -1,8 +1,10 @@
 """Finding Verilator and the compiler, with programs of the test's own on PATH."""
 
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -82,12 +84,74 @@ def test_old_or_unknown_verilator_on_path_is_not(only, version):
 
 def test_chosen_compiler_comes_first(only, monkeypatch):
     write_tool(only, "c++")
-    assert toolchain.find_compiler().name == "c++"
+    assert toolchain.find_compiler() == (f"{only}/c++",)
     write_tool(only, "g++")
-    assert toolchain.find_compiler().name == "g++"
+    assert toolchain.find_compiler() == (f"{only}/g++",)
     write_tool(only, "of-choice")
     monkeypatch.setenv("CXX", "of-choice")
-    assert toolchain.find_compiler().name == "of-choice"
+    assert toolchain.find_compiler() == (f"{only}/of-choice",)
+    monkeypatch.setenv("CXX", " ")
+    assert toolchain.find_compiler() == (f"{only}/g++",)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ("ccache g++", ["ccache", "g++"]),
+        ("g++ -m64 '-DNAME=two words'", ["g++", "-m64", "-DNAME=two words"]),
+        ("'my g++' -g", ["my g++", "-g"]),
+        ("my g++", ["my g++"]),
+    ],
+)
+def test_chosen_compiler_with_arguments(only, monkeypatch, choice, words):
+    for name in ("ccache", "g++", "my g++"):
+        write_tool(only, name)
+    monkeypatch.setenv("CXX", choice)
+    assert toolchain.find_compiler() == (f"{only}/{words[0]}", *words[1:])
+
+
+@pytest.mark.parametrize("choice", ["absent", "/absent/g++ -g", "ccache absent", "ccache", "g++ '"])
+def test_chosen_compiler_that_is_not_there(only, monkeypatch, choice):
+    """What the user chose is never replaced in silence."""
+    for name in ("ccache", "g++"):
+        write_tool(only, name)
+    monkeypatch.setenv("CXX", choice)
+    message = f"CXX is {choice!r}, which names no program that can be run; set it to a C++ compiler"
+    with pytest.raises(ToolMissing, match=re.escape(message)):
+        toolchain.require_tools("compiler")
+
+
+def test_perl_without_its_library(only):
+    """Debian's perl-base: the program is there, and Verilator cannot start."""
+    write_tool(only, "perl", 'case "$*" in *Pod::Usage*) exit 2;; esac')
+    message = "The library of perl that Verilator needs was not found; .*: apt install perl$"
+    with pytest.raises(ToolMissing, match=message):
+        toolchain.require_tools("perl")
+
+
+@pytest.fixture
+def homes(tmp_path, monkeypatch):
+    """A file that stands where folders would have to be made, and a clean environment."""
+    for name in ("EYAS_CACHE", "XDG_CACHE_HOME", "YOWASP_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "file").write_text("")
+    return tmp_path
+
+
+def test_yosys_keeps_itself_where_it_can(homes, monkeypatch):
+    monkeypatch.setenv("HOME", str(homes))
+    assert toolchain.wasm_environment() == {}
+    monkeypatch.setenv("HOME", str(homes / "file" / "home"))
+    monkeypatch.setenv("EYAS_CACHE", str(homes / "cache"))
+    tools = homes / "cache" / "tools"
+    assert toolchain.wasm_environment() == {
+        "XDG_CACHE_HOME": str(tools), "YOWASP_CACHE_DIR": str(tools / "YoWASP"),
+    }  # fmt: skip
+    assert tools.is_dir()
+    monkeypatch.delenv("EYAS_CACHE")
+    with toolchain.wasm_cache():
+        assert Path(os.environ["XDG_CACHE_HOME"]).is_dir()
+    assert "XDG_CACHE_HOME" not in os.environ
 
 
 def test_wheel_works_in_its_environment():

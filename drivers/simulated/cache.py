@@ -1,0 +1,99 @@
+"""Files that are kept between runs, each with a seal that tells a whole file from a damaged one.
+
+The seal of ``model.so`` is ``model.so.sha256``, a line as ``sha256sum --check`` reads it.
+A file that does not match its seal is removed and made again; a line in the log (level WARNING, so
+on standard error) says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from drivers.errors import BuildFailed
+
+__all__ = ["adopt", "cache_folder", "cannot_be_kept", "discard", "is_whole", "keep", "sealed"]
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Return where models are kept: ``$EYAS_CACHE``, else ``eyas`` in the user's cache folder.
+
+    Raises BuildFailed for a user without a home folder.
+    """
+    if chosen := os.environ.get("EYAS_CACHE"):
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "eyas"
+    except RuntimeError:
+        raise BuildFailed(
+            "There is no home folder to keep simulation models in; set EYAS_CACHE to a folder"
+        ) from None
+
+
+def cannot_be_kept(what: str, folder: Path, error: OSError) -> BuildFailed:
+    """Return the error that tells why ``folder`` holds no ``what``, and what to do."""
+    return BuildFailed(
+        f"{what} cannot be kept in {folder} ({error.strerror or error}); make room there or set "
+        f"EYAS_CACHE to another folder"
+    )
+
+
+def sealed(path: Path) -> Path:
+    """Return the name of the seal of ``path``."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether ``path`` is there and matches its seal; reads the file once."""
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        return sealed(path).read_bytes() == f"{found}  {path.name}\n".encode()
+    except OSError:
+        return False
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all, with its seal; its folder must be there."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        adopt(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def adopt(finished: Path, path: Path) -> None:
+    """Move the file ``finished`` to ``path`` on the same disk, with a seal.
+
+    The seal goes first: what two processes make at once is alike, and a file never stands without.
+    """
+    line = f"{hashlib.sha256(finished.read_bytes()).hexdigest()}  {path.name}\n"
+    part = sealed(path).with_name(f"{sealed(path).name}.{os.getpid()}")
+    try:
+        part.write_bytes(line.encode())
+        part.replace(sealed(path))
+        finished.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def discard(path: Path) -> None:
+    """Remove what is at ``path`` (a damaged file, or the folder of one) and say so in the log."""
+    if not path.exists() and not path.is_symlink():
+        return
+    _log.warning("%s is damaged; it is made again", path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
