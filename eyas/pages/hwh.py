@@ -136,7 +136,7 @@ def hwh(overlay: OverlayDescription, *, clock_hz: int = CLOCK_HZ) -> str:
 
     system = SubElement(
         modules, "MODULE", FULLNAME=f"/{PROCESSING_SYSTEM}", INSTANCE=PROCESSING_SYSTEM,
-        IPTYPE="PERIPHERAL", MODCLASS="PERIPHERAL", MODTYPE="processing_system7",
+        IPTYPE="PERIPHERAL", IS_PL="FALSE", MODCLASS="PERIPHERAL", MODTYPE="processing_system7",
         VLNV="xilinx.com:ip:processing_system7:5.5",
     )  # fmt: skip
     _parameters(system, _clock_parameters(clock_hz))

@@ -31,7 +31,7 @@ SCRIPT_COMMANDS: dict[str, set[str]] = {
     "route_design": set(),
     "report_utilization": {"-hierarchical", "-file"},
     "report_clock_networks": {"-file"},
-    "report_timing_summary": {"-max_paths", "-file"},
+    "report_timing_summary": {"-max_paths", "-file", "-return_string"},
     "report_drc": {"-file"},
     "write_checkpoint": {"-force"},
     "get_clocks": set(),
@@ -52,6 +52,24 @@ ORDER = (
 )  # fmt: skip
 """Each of these is there, and all of one kind come before all of the next."""
 
+TABLE = """\
+| Design Timing Summary
+| ---------------------
+
+    WNS(ns)      TNS(ns)  TNS Failing Endpoints  TNS Total Endpoints      WHS(ns)      THS(ns)  \
+THS Failing Endpoints  THS Total Endpoints     WPWS(ns)     TPWS(ns)  TPWS Failing Endpoints  \
+TPWS Total Endpoints
+    -------      -------  ---------------------  -------------------      -------      -------  \
+---------------------  -------------------     --------     --------  ----------------------  \
+--------------------
+    {self.setup!s:>7}        0.000                      0                 1234      \
+{self.hold!s:>7}        0.000                      0                 1234     {self.pulse:>8}        \
+0.000                       0                   567
+
+
+"""
+"""As Vivado prints it."""
+
 _PRELUDE = """
 proc unknown {args} {
     puts $::log [join $args \\x1f]
@@ -59,6 +77,7 @@ proc unknown {args} {
         get_clocks { return "%(clocks)s" }
         check_timing { return "%(checks)s" }
         get_timing_paths { return "%(paths)s" }
+        report_timing_summary { return "%(summary)s" }
         get_property { return [expr {[incr ::asked] == 1 ? %(setup)s : %(hold)s}] }
         get_pins { return [lindex $args 1] }
     }
@@ -87,14 +106,20 @@ class Answers:
     clocks: str = "fclk0"
     no_clock: int = 0
     paths: str = "path"
-    setup: float = 0.1
-    hold: float = 0.1
+    setup: float | str = 0.1
+    hold: float | str = 0.1
+    pulse: str = "3.750"
     checks: str = field(default="")
+    summary: str = field(default="")
 
     def text(self) -> str:
         return self.checks or (
             f"1. checking no_clock ({self.no_clock})\\n2. checking constant_clock (0)"
         )
+
+    def table(self) -> str:
+        """The part of the timing summary that tells of the whole design."""
+        return self.summary or TABLE.format(self=self)
 
 
 def interpreter() -> list[str] | None:
@@ -119,6 +144,7 @@ def _run(script: str, folder: Path, answers: Answers) -> tuple[list[list[str]], 
         raise TclFault("the script is not complete: a brace, bracket or quote is open")
     values = {
         "clocks": answers.clocks, "checks": answers.text(), "paths": answers.paths,
+        "summary": answers.table(),
         "setup": answers.setup, "hold": answers.hold, "script": script,
     }  # fmt: skip
     (folder / "run.tcl").write_text(_PRELUDE % values)
@@ -179,6 +205,7 @@ def check_refusals(script: str, folder: Path, scratch: Path) -> None:
     for what, answers in (
         ("a late path", Answers(setup=-0.1)),
         ("a hold violation", Answers(hold=-0.1)),
+        ("a short pulse", Answers(pulse="-0.100")),
         ("a pin without a clock", Answers(no_clock=1)),
         ("no clock", Answers(clocks="")),
     ):

@@ -112,6 +112,22 @@ def test_the_primitive_has_these_ports(tmp_path: Path) -> None:
     expected -= {"MAXIGP0ARESETN", "SAXIHP0ARESETN"}  # deprecated resets of the ports
     expected -= {name for name in widths if re.fullmatch(r"SAXIHP0[RW]A?COUNT", name)}
     assert expected <= set(connected), expected - set(connected)
+    # No clock input floats: what is not used is tied to 0, as in Vivado's own wrapper.
+    inputs = re.findall(r"^\s*input\s+(?:\[\d+:0\]\s*)?(\w+);", declared[0], re.M)
+    clocks = {name for name in inputs if re.search(r"(CLK|CLKI|SCLKI|CLKFB|CLOCK|TCK)$", name)}
+    assert {"MAXIGP1ACLK", "SAXIHP3ACLK", "DMA0ACLK", "EMIOTTC1CLKI"} <= clocks
+    driven = {name for name in clocks if connected[name] == "clk"}
+    assert driven == {"MAXIGP0ACLK", "SAXIHP0ACLK"}
+    for name in clocks - driven:
+        assert re.fullmatch(r"\d+'h0", connected[name]), f"{name} floats"
+
+
+def test_no_tool_may_sweep_the_primitive(tmp_path: Path) -> None:
+    """Nothing leaves a top without ports: to a tool all of it is without effect."""
+    write_inputs("thc", tmp_path, progress=quiet)
+    above = (tmp_path / "thc.v").read_text().split("\n  PS7 ps7 (")[0].splitlines()[-4:]
+    for attribute in ('keep = "TRUE"', 'DONT_TOUCH = "TRUE"'):
+        assert f"  (* {attribute} *)" in above, above
 
 
 def test_a_bitstream_joins_the_manifest(tools: Callable[[str, str], None], tmp_path: Path) -> None:

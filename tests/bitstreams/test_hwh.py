@@ -34,6 +34,14 @@ def test_registers_are_those_of_the_description(overlay) -> None:
         } == {field_name(register, f): (register.offsets[f.name], f.width) for f in register.fields}
 
 
+@overlays
+def test_the_processing_system_is_marked_as_vivado_marks_it(overlay) -> None:
+    """PYNQ 3.0.1 finds it by nothing else; an overlay bears no such mark."""
+    modules = ElementTree.fromstring(hwh(overlay)).iter("MODULE")
+    marks = {module.get("INSTANCE"): module.get("IS_PL") for module in modules}
+    assert marks == {PROCESSING_SYSTEM: "FALSE", overlay.instance: None}
+
+
 def test_no_field_hides_what_pynq_calls_so() -> None:
     text = hwh(OVERLAYS["vision"])
     assert 'FIELD NAME="doorbell_address"' in text

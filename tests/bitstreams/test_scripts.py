@@ -10,6 +10,7 @@ from bitstreams.pynq_z2 import openxc7, vivado
 from bitstreams.pynq_z2.platform import PynqZ2Platform
 from eyas.interfaces.overlays import CLOCK_HZ
 from tests.bitstreams.tcl_check import (
+    TABLE,
     Answers,
     TclFault,
     check_constraints,
@@ -59,10 +60,21 @@ def test_the_script_builds(folder: Path, tmp_path: Path) -> None:
         (Answers(clocks=""), "There should be one clock, fclk0, not ''"),
         (Answers(clocks="fclk0 other"), "not 'fclk0 other'"),
         (Answers(paths=""), "There is no path to take WNS from"),
+        (Answers(pulse="-0.264"), "WPWS is -0.264 ns at a period of 10.000 ns"),
+        (Answers(pulse="NA"), "WPWS is 'NA', which is no number"),
+        (Answers(setup="inf"), "WNS is 'Inf', which is no number"),
         (Answers(checks="all is well"), "check_timing says nothing of no_clock"),
+        (Answers(checks="checking no_clock: 0"), "check_timing says nothing of no_clock"),
+        (Answers(checks="checking no_clock (0 pins)"), "this Vivado is not known to vision.tcl"),
+        (Answers(summary="WNS 0.1 WHS 0.1 WPWS 3.75"), "says nothing of WPWS: this Vivado is not"),
+        (Answers(summary=TABLE.replace("{self.pulse:>8}", " " * 8)), "has another form"),
     ],
-    ids=["setup", "hold", "no clock", "no clock at all", "two clocks", "empty", "unknown report"],
-)
+    ids=[
+        "setup", "hold", "no clock", "no clock at all", "two clocks", "empty", "pulse width",
+        "no pulse width", "infinite slack", "unknown report", "another text",
+        "another number", "unknown summary", "another table",
+    ],
+)  # fmt: skip
 def test_no_bitstream_of_a_bad_design(
     answers: Answers, message: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +95,7 @@ def test_no_bitstream_of_a_bad_design(
         ("if {$slack < 0}", "if {$slack < -1}", "a late path is accepted"),
         ("if {$count > 0}", "if {0}", "a pin without a clock is accepted"),
         ("{max WNS min WHS}", "{max WNS}", "setup and hold are not both looked at"),
+        (" WPWS(ns) WPWS}", "}", "a short pulse is accepted"),
     ],
 )  # fmt: skip
 def test_planted_faults_are_found(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+import pynq.ps
 from pynq import Clocks
 from pynq.buffer import PynqBuffer
 from pynq.interrupt import _InterruptController
@@ -105,6 +106,8 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]  # PYNQ is untyped
 
     def __init__(self, boards: Mapping[str, BoardFactory] | None = None) -> None:
         super().__init__(f"simulated-{os.getpid()}-{next(_numbers)}")
+        if pynq.__version__.startswith("3.0."):
+            pynq.ps.CPU_ARCH = self.arch  # later ones ask the device whose clocks they set
         self._factories = BOARDS if boards is None else boards
         self._boards: dict[str, SimulatedBoard] = {}
         self._loaded: str | None = None
