@@ -106,7 +106,7 @@ class Bench:
         settings = traffic.settings
         values = {name: getattr(settings, name) for name in vars(settings)}
         values |= {"policy": int(settings.policy), "scan_period": scan_period}
-        packed = settings_layout(self.config).const(values).as_value().value
+        packed = settings_layout.const(values).as_value().value
         self.port("settings").value = packed
         self.golden = GoldenSwitch(self.config, settings, {})
         self.faults = Counter()

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-__all__ = ["Access", "Field", "Record", "Register", "RegisterBlock"]
+__all__ = ["Access", "Field", "Record", "Register", "RegisterBlock", "Role"]
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,19 @@ class Access(enum.Enum):
     """Hardware sets bits; software clears those it writes 1 to."""
 
 
+class Role(enum.Enum):
+    """Where the value of a register comes from that software only reads."""
+
+    STATE = "state"
+    """Logic of the overlay; every register that is none of the others."""
+    CONSTANT = "constant"
+    """It is always the reset values of its fields."""
+    CONFIGURATION = "configuration"
+    """Each field is the attribute of the same name of the configuration that was built."""
+    COUNTER = "counter"
+    """It counts in its one field, ``value``."""
+
+
 @dataclass(frozen=True)
 class Register:
     """One 32-bit register.
@@ -206,6 +219,8 @@ class Register:
         One or two sentences for the register page.
     fields : tuple of Field
         From bit 0 up. Bits outside every field read as 0.
+    role : Role
+        Where the value comes from; all but STATE have access R.
     """
 
     name: str
@@ -213,8 +228,16 @@ class Register:
     access: Access
     doc: str
     fields: tuple[Field, ...]
+    role: Role = Role.STATE
 
     def __post_init__(self) -> None:
+        if self.role is not Role.STATE and self.access is not Access.R:
+            raise ValueError(
+                f"Register {self.name} is a {self.role.value}: its access must be R, "
+                f"not {self.access.value}"
+            )
+        if self.role is Role.COUNTER and [item.name for item in self.fields] != ["value"]:
+            raise ValueError(f"Counter {self.name} must have one field, named value")
         if self.offset % 4 or self.offset < 0:
             raise ValueError(f"Offset of register {self.name} must be a multiple of 4")
         _ = self.offsets
@@ -285,6 +308,11 @@ class RegisterBlock:
     def by_name(self) -> dict[str, Register]:
         """Register name to register."""
         return {item.name: item for item in self.registers}
+
+    @cached_property
+    def counters(self) -> tuple[str, ...]:
+        """Names of the registers that count, in order of offset."""
+        return tuple(item.name for item in self.registers if item.role is Role.COUNTER)
 
     def __getitem__(self, name: str) -> Register:
         return self.by_name[name]

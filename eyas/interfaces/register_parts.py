@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from eyas.interfaces.fields import Access, Field, Register
+from eyas.interfaces.fields import Access, Field, Register, Role
 
 __all__ = ["ExplainedCode", "counter", "identification", "table_entries"]
 
@@ -45,6 +45,7 @@ def identification(
             Access.R,
             f"Tells an Eyas {overlay} overlay from anything else.",
             (Field("value", 32, f"0x{identity:08X}, '{letters}'", reset=identity),),
+            Role.CONSTANT,
         ),
         Register(
             "version",
@@ -55,13 +56,15 @@ def identification(
                 Field("minor", 16, "raised at additions", reset=minor),
                 Field("major", 16, "raised at incompatible changes", reset=major),
             ),
+            Role.CONSTANT,
         ),
     )
 
 
 def counter(name: str, offset: int, doc: str) -> Register:
     """A counter of 32 bits that wraps, with the one field ``value``."""
-    return Register(name, offset, Access.R, doc, (Field("value", 32, "count, wraps at 2^32"),))
+    value = Field("value", 32, "count, wraps at 2^32")
+    return Register(name, offset, Access.R, doc, (value,), Role.COUNTER)
 
 
 def table_entries(number: int, offset: int, doc: str) -> Register:

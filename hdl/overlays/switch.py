@@ -6,18 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.config import DEFAULT_SWITCH, SwitchConfig
-from eyas.interfaces.switch.registers import (
-    FAULT_COUNTERS,
-    IDENTITY,
-    SWITCH_REGISTERS,
-    VERSION_MAJOR,
-    VERSION_MINOR,
-)
+from eyas.interfaces.switch.registers import FAULT_COUNTERS, SWITCH_REGISTERS
 from hdl.parts.axi import Axi4, AxiLite, connect_memory
 from hdl.parts.burst_writer import BurstWriter
 from hdl.parts.counters import Counters
 from hdl.parts.flat import flat_verilog
-from hdl.parts.register_file import RegisterFile
+from hdl.parts.register_file import RegisterFile, connect_counters, connect_fixed
 from hdl.switch.core import SwitchCore
 from hdl.switch.jobs.job_commands import JobCommands
 from hdl.switch.out.framer import Framer
@@ -28,16 +22,10 @@ from hdl.switch.rings.ring_writer import RingWriter
 
 __all__ = ["SwitchOverlay", "switch_verilog"]
 
-COUNTERS = (
-    *FAULT_COUNTERS,
-    "cycles",
-    "frames_in",
-    "packets_out",
-    "offered_beats",
-    "taken_beats",
-    "read_beats",
-    "write_beats",
-)
+OTHER_COUNTERS = ("outcome_count", "packets_lost", "errors")
+"""Registers that the core counts, or that count several events a cycle."""
+COUNTERS = tuple(name for name in SWITCH_REGISTERS.counters if name not in OTHER_COUNTERS)
+"""Registers that count an event a cycle at most."""
 
 
 class SwitchOverlay(wiring.Component):
@@ -173,16 +161,9 @@ class SwitchOverlay(wiring.Component):
         self._count(m, registers, counters, reader, writer, control)
         self._interrupt(m, registers, moderation, reader, writer, control, idle)
 
-        # What this overlay is, and does.
+        # What this overlay is, and what it does.
+        connect_fixed(m, registers, config)
         m.d.comb += [
-            registers.identity.value.eq(IDENTITY),
-            registers.version.major.eq(VERSION_MAJOR),
-            registers.version.minor.eq(VERSION_MINOR),
-            registers.shape.slots.eq(config.slots),
-            registers.shape.slot_bytes.eq(config.slot_bytes),
-            registers.depths.ingress_beats.eq(config.ingress_beats),
-            registers.depths.egress_rows.eq(config.egress_rows),
-            registers.depths.jobs.eq(config.jobs),
             registers.status.idle.eq(idle),
             registers.status.running.eq(control.running),
             registers.status.full.eq(writer.full),
@@ -208,22 +189,21 @@ class SwitchOverlay(wiring.Component):
             core.clear_counters.eq(clear),
             core.counter_job.eq(chosen.job),
             core.counter_outcome.eq(chosen.outcome),
-            registers.outcome_count.value.eq(core.counter_value),
         ]
         for code, name in enumerate(FAULT_COUNTERS):
             event = getattr(counters, f"{name}_event")
             m.d.comb += event.eq(core.fault & (core.fault_code == code))
-        for name in COUNTERS:
-            m.d.comb += getattr(registers, name).value.eq(getattr(counters, name))
 
         # Of these several can happen in a cycle.
+        several = {}
         for name, events in (
             ("packets_lost", reader.lost + writer.lost),
             ("errors", control.failed),
         ):
             count, seen = Signal(32, name=name), Signal(2, name=f"{name}_seen")
             m.d.sync += [seen.eq(events), count.eq(Mux(clear, 0, count + seen))]
-            m.d.comb += getattr(registers, name).value.eq(count)
+            several[name] = count
+        connect_counters(m, registers, {"outcome_count": core.counter_value}, counters, several)
 
     def _interrupt(self, m, registers, moderation, reader, writer, control, idle):
         causes, enabled = registers.interrupt_status, registers.interrupt_enable

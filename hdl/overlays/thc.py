@@ -6,34 +6,19 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.thc.config import DEFAULT_THC, ThcConfig
-from eyas.interfaces.thc.registers import (
-    IDENTITY,
-    THC_REGISTERS,
-    VERSION_MAJOR,
-    VERSION_MINOR,
-    JobKind,
-)
+from eyas.interfaces.thc.registers import THC_REGISTERS, JobKind
 from hdl.parts.axi import Axi4, AxiLite, connect_memory
 from hdl.parts.burst_reader import BurstReader
 from hdl.parts.burst_writer import BurstWriter
 from hdl.parts.counters import Counters
 from hdl.parts.flat import flat_verilog
-from hdl.parts.register_file import RegisterFile
+from hdl.parts.register_file import RegisterFile, connect_counters, connect_fixed
 from hdl.thc.jobs.aggregate_job import AggregateJob
 from hdl.thc.jobs.encode_job import EncodeJob
 from hdl.thc.jobs.job_control import JobControl
 from hdl.thc.jobs.job_table import JobTable
 
 __all__ = ["ThcOverlay", "thc_verilog"]
-
-COUNTERS = (
-    "jobs_done",
-    "busy_cycles",
-    "offered_beats",
-    "taken_beats",
-    "read_beats",
-    "write_beats",
-)
 
 
 class ThcOverlay(wiring.Component):
@@ -83,7 +68,7 @@ class ThcOverlay(wiring.Component):
         m.submodules.encode = encode = self.encode
         m.submodules.reader = reader = BurstReader()
         m.submodules.writer = writer = BurstWriter()
-        m.submodules.counters = counters = Counters(COUNTERS)
+        m.submodules.counters = counters = Counters(THC_REGISTERS.counters)
         wiring.connect(m, wiring.flipped(self.s_axi), registers.bus)
         connect_memory(m, self.m_axi, reader, writer)
 
@@ -157,21 +142,11 @@ class ThcOverlay(wiring.Component):
             counters.read_beats_event.eq(r.valid & r.ready),
             counters.write_beats_event.eq(w.valid & w.ready),
         ]
-        for name in COUNTERS:
-            m.d.comb += getattr(registers, name).value.eq(getattr(counters, name))
+        connect_counters(m, registers, counters)
 
-        # What this overlay is.
-        config = self.config
-        m.d.comb += [
-            registers.identity.value.eq(IDENTITY),
-            registers.version.major.eq(VERSION_MAJOR),
-            registers.version.minor.eq(VERSION_MINOR),
-            registers.shape.index_bits.eq(config.index_bits),
-            registers.shape.jobs.eq(config.jobs),
-            registers.shape.slots.eq(config.slots),
-            registers.slot_capacity.slot_bytes.eq(config.slot_bytes),
-            registers.status.idle.eq(control.idle),
-        ]
+        # What this overlay is, and what it does.
+        connect_fixed(m, registers, self.config)
+        m.d.comb += registers.status.idle.eq(control.idle)
 
         return m
 

@@ -5,7 +5,7 @@ from amaranth.lib import data
 
 from eyas.interfaces.fields import Record, Register
 
-__all__ = ["record_layout", "register_layout"]
+__all__ = ["field_shape", "record_layout", "register_layout"]
 
 
 def record_layout(record: Record) -> data.StructLayout:
@@ -22,6 +22,16 @@ def register_layout(register: Register) -> data.StructLayout:
     return _layout(register, 32)
 
 
+def field_shape(described: Record | Register, name: str) -> Shape:
+    """Return the width and sign of field ``name`` of a record or register.
+
+    Whoever keeps a field's value takes its shape from here, so that a field that is made wider
+    loses no bits on its way.
+    """
+    field = described.by_name[name]
+    return Shape(field.width, signed=field.signed)
+
+
 def _layout(described: Record | Register, width: int) -> data.StructLayout:
     members: dict[str, Shape] = {}
     position = gaps = 0
@@ -35,7 +45,7 @@ def _layout(described: Record | Register, width: int) -> data.StructLayout:
 
     for field in described.fields:
         fill(described.offsets[field.name])
-        members[field.name] = Shape(field.width, signed=field.signed)
+        members[field.name] = field_shape(described, field.name)
         position += field.width
     fill(width)
     return data.StructLayout(members)

@@ -1,16 +1,18 @@
 """A block of registers behind AXI4-Lite, made from its description."""
 
+from collections.abc import Mapping
+
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.fields import Access, RegisterBlock
+from eyas.interfaces.fields import Access, RegisterBlock, Role
 from hdl.parts.axi import AxiLite
 from hdl.parts.axi_lite import AxiLiteSlave
 from hdl.parts.layout import register_layout
 
-__all__ = ["RegisterFile"]
+__all__ = ["RegisterFile", "connect_counters", "connect_fixed"]
 
 
 class RegisterFile(wiring.Component):
@@ -119,6 +121,62 @@ class RegisterFile(wiring.Component):
                     m.d.comb += slave.write_mapped.eq(1)
 
         return m
+
+
+def connect_fixed(m, registers, config):
+    """Drive the registers that say what was built: constants, and fields of the configuration.
+
+    Parameters
+    ----------
+    m : Module
+        Of the overlay.
+    registers : RegisterFile
+        Its registers.
+    config : VisionConfig, ThcConfig or SwitchConfig
+        Has an attribute with the name of each field of each CONFIGURATION register.  ValueError
+        when the field does not hold it.
+    """
+    for register in registers.block.registers:
+        member = getattr(registers, register.name)
+        if register.role is Role.CONSTANT:
+            m.d.comb += [member[field.name].eq(field.reset) for field in reversed(register.fields)]
+        elif register.role is Role.CONFIGURATION:
+            m.d.comb += [
+                member[field.name].eq(field.encode(getattr(config, field.name)))
+                for field in register.fields
+            ]
+
+
+def connect_counters(m, registers, *sources, names=None):
+    """Drive COUNTER registers, each from the source that has a member of its name.
+
+    Parameters
+    ----------
+    m : Module
+        Of the overlay.
+    registers : RegisterFile
+        Its registers.
+    sources : components, interfaces or mappings
+        What counts.  ValueError for a counter that none of them has, or more than one.
+    names : iterable of str or None
+        The registers; ``None`` stands for all counters of the block.
+    """
+    names = registers.block.counters if names is None else tuple(names)
+    owners = [
+        (name, source)
+        for source in sources
+        for name in names
+        if (name in source if isinstance(source, Mapping) else hasattr(source, name))
+    ]
+    for name in names:
+        count = sum(name == owned for owned, _ in owners)
+        if count != 1:
+            raise ValueError(
+                f"Counter {name} of {registers.block.name} has {count} sources; it needs one"
+            )
+    for name, source in owners:
+        value = source[name] if isinstance(source, Mapping) else getattr(source, name)
+        m.d.comb += getattr(registers, name).value.eq(value)
 
 
 def _used_bits(register):

@@ -82,7 +82,7 @@ class SwitchCore(wiring.Component):
             {
                 "i": In(stream.Signature(frame_layout)),
                 "o": Out(stream.Signature(egress_layout)),
-                "settings": In(settings_layout(config)),
+                "settings": In(settings_layout),
                 "job_write": In(JobWritePort(config)),
                 "table": In(TableWritePort(table_config(config))),
                 "flush": In(1),

@@ -2,12 +2,15 @@
 
 import enum
 
+from amaranth.hdl import Shape
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.config import ROW_BYTES, WORD_BYTES, SwitchConfig
-from eyas.interfaces.switch.packet import PACKET
-from hdl.parts.layout import record_layout
+from eyas.interfaces.switch.packet import MAX_WORKERS, PACKET, Lanes
+from eyas.interfaces.switch.registers import SWITCH_REGISTERS
+from eyas.interfaces.switch.states import Outcome
+from hdl.parts.layout import field_shape, record_layout
 
 __all__ = [
     "ROW_BITS",
@@ -17,12 +20,20 @@ __all__ = [
     "frame_layout",
     "header_layout",
     "job_layout",
+    "lanes_shape",
     "operation_layout",
     "packet_layout",
     "settings_layout",
+    "workers_shape",
 ]
 
 ROW_BITS = 8 * ROW_BYTES
+
+workers_shape = Shape.cast(range(MAX_WORKERS + 1))
+"""A number of workers, or of contributions to a sum."""
+
+lanes_shape = Shape.cast(range(len(Lanes)))
+"""A :class:`eyas.interfaces.switch.packet.Lanes`; the packet's field is wider."""
 
 header_layout = record_layout(PACKET)
 """A packet's header, which is one row."""
@@ -50,11 +61,11 @@ def job_layout(config: SwitchConfig) -> data.StructLayout:
     -------
     enabled : 1
         Packets of the job's epoch are taken.
-    epoch : 8
+    epoch
         The job's epoch.
-    workers, needed : 6
+    workers, needed : workers_shape
         Workers, 1 to 32; contributions that complete a sum, 1 to that.
-    lanes : 2
+    lanes : lanes_shape
         A :class:`eyas.interfaces.switch.packet.Lanes`.
     base, mask
         The job's own slots under SWITCHML: the first, a multiple of their number; and how many
@@ -64,44 +75,28 @@ def job_layout(config: SwitchConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "enabled": 1,
-            "epoch": 8,
-            "workers": 6,
-            "needed": 6,
-            "lanes": 2,
+            "epoch": field_shape(PACKET, "epoch"),
+            "workers": workers_shape,
+            "needed": workers_shape,
+            "lanes": lanes_shape,
             "base": slot,
             "mask": slot,
         }
     )
 
 
-def settings_layout(config: SwitchConfig) -> data.StructLayout:
-    """What software sets while no job is enabled.
-
-    Members
-    -------
-    policy : 3
-        A :class:`eyas.interfaces.switch.states.Policy`.
-    decay_after : 8
-        Collisions after which a slot loses half of its priority; 0: never.
-    slots_log2 : 4
-        Slots in use by shared memory, as a power of two, at most ``config.slots``.
-    salt : 16
-        Into the hash.
-    age_limit : 8
-        Looks at an untouched slot after which the next one evicts or retires it; 0: never.
-    scan_period : 16
-        Cycles from one look at a slot to the next; 0: no looks.
-    """
-    return data.StructLayout(
-        {
-            "policy": 3,
-            "decay_after": 8,
-            "slots_log2": 4,
-            "salt": 16,
-            "age_limit": 8,
-            "scan_period": 16,
-        }
-    )
+_POLICY, _SCAN = SWITCH_REGISTERS["policy"], SWITCH_REGISTERS["scan"]
+settings_layout = data.StructLayout(
+    {
+        "policy": field_shape(_POLICY, "policy"),
+        "decay_after": field_shape(_POLICY, "decay_after"),
+        "slots_log2": field_shape(_POLICY, "slots_log2"),
+        "salt": field_shape(_SCAN, "salt"),
+        "age_limit": field_shape(_POLICY, "age_limit"),
+        "scan_period": field_shape(_SCAN, "period"),
+    }
+)
+"""What software sets while no job is enabled: the fields of POLICY and SCAN."""
 
 
 def event_layout(config: SwitchConfig) -> data.StructLayout:
@@ -115,7 +110,7 @@ def event_layout(config: SwitchConfig) -> data.StructLayout:
         It was a flush's look.
     slot, job
         The slot; the packet's job, or that of the slot looked at.
-    outcome : 5
+    outcome
         An :class:`eyas.interfaces.switch.states.Outcome`.
     """
     return data.StructLayout(
@@ -124,7 +119,7 @@ def event_layout(config: SwitchConfig) -> data.StructLayout:
             "flush": 1,
             "slot": ceil_log2(config.slots),
             "job": ceil_log2(config.jobs),
-            "outcome": 5,
+            "outcome": range(len(Outcome)),
         }
     )
 
@@ -169,13 +164,13 @@ def operation_layout(config: SwitchConfig) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "action": 3,
+            "action": range(len(RowAction)),
             "emits": 1,
             "header": header_layout,
             "slot": ceil_log2(config.slots),
             "job": ceil_log2(config.jobs),
-            "lanes": 2,
-            "coordinates": 12,
+            "lanes": lanes_shape,
+            "coordinates": field_shape(PACKET, "coordinates"),
             "start": ceil_log2(config.ingress_beats),
             "beats": range(config.payload_beats + 1),
         }

@@ -6,17 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.vision.config import VisionConfig
-from eyas.interfaces.vision.registers import (
-    IDENTITY,
-    VERSION_MAJOR,
-    VERSION_MINOR,
-    VISION_REGISTERS,
-)
+from eyas.interfaces.vision.registers import VISION_REGISTERS
 from hdl.parts.axi import Axi4, AxiLite, connect_memory
 from hdl.parts.burst_reader import BurstReader
 from hdl.parts.burst_writer import BurstWriter
 from hdl.parts.counters import Counters
-from hdl.parts.register_file import RegisterFile
+from hdl.parts.register_file import RegisterFile, connect_counters, connect_fixed
 from hdl.vision.interfaces import EnginePort
 from hdl.vision.jobs.error_log import ErrorLog
 from hdl.vision.jobs.job_fetch import JobFetch
@@ -25,26 +20,10 @@ from hdl.vision.jobs.job_run import JobRun
 
 __all__ = ["FrontEnd"]
 
-COUNTERS = (
-    "jobs_done",
-    "busy_cycles",
-    "core_cycles",
-    "array_cycles",
-    "input_wait_cycles",
-    "read_beats",
-    "read_wait_cycles",
-    "write_beats",
-    "write_wait_cycles",
-)
-"""Registers that count events here."""
-LAYER_COUNTERS = (
-    "layer_cycles",
-    "layer_array_cycles",
-    "layer_requantize_cycles",
-    "layer_drain_cycles",
-    "layer_table_cycles",
-)
+LAYER_COUNTERS = tuple(name for name in VISION_REGISTERS.counters if name.startswith("layer_"))
 """Registers that the engine counts."""
+COUNTERS = tuple(name for name in VISION_REGISTERS.counters if name not in LAYER_COUNTERS)
+"""Registers that count events here."""
 
 
 class FrontEnd(wiring.Component):
@@ -190,28 +169,13 @@ class FrontEnd(wiring.Component):
             counters.write_beats_event.eq(w.valid & w.ready),
             counters.write_wait_cycles_event.eq(w.valid & ~w.ready),
         ]
-        for name in COUNTERS:
-            m.d.comb += getattr(registers, name).value.eq(getattr(counters, name))
+        connect_counters(m, registers, counters, names=COUNTERS)
         m.d.comb += engine.layer_select.eq(registers.layer_select.layer)
-        for name in LAYER_COUNTERS:
-            m.d.comb += getattr(registers, name).value.eq(getattr(engine, name))
+        connect_counters(m, registers, engine, names=LAYER_COUNTERS)
 
         # What this overlay is, and what it does.
-        config = self.config
+        connect_fixed(m, registers, self.config)
         m.d.comb += [
-            registers.identity.value.eq(IDENTITY),
-            registers.version.major.eq(VERSION_MAJOR),
-            registers.version.minor.eq(VERSION_MINOR),
-            registers.shape.output_channels.eq(config.output_channels),
-            registers.shape.input_channels.eq(config.input_channels),
-            registers.shape.pixels.eq(config.pixels),
-            registers.shape.requantize_channels.eq(config.requantize_channels),
-            registers.activation_capacity.bank_words.eq(config.bank_words),
-            registers.weight_capacity.weight_rows.eq(config.weight_rows),
-            registers.program_capacity.parameter_rows.eq(config.parameter_rows),
-            registers.program_capacity.instruction_words.eq(config.instruction_words),
-            registers.queue_capacity.queue_depth.eq(config.queue_depth),
-            registers.queue_capacity.program_slots.eq(config.program_slots),
             registers.status.idle.eq(idle),
             registers.status.aborting.eq(aborting),
             registers.status.queued.eq(queue.level),

@@ -5,6 +5,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.isa import PARAMETER
+from eyas.interfaces.vision.records import DESCRIPTOR, RESULT
+from eyas.interfaces.vision.registers import VISION_REGISTERS
+from hdl.parts.layout import field_shape
 
 __all__ = [
     "ActivationReadPort",
@@ -31,18 +35,19 @@ def start_layout(config: VisionConfig) -> data.StructLayout:
             "weight_base": ceil_log2(config.weight_rows),
             "parameter_base": ceil_log2(config.parameter_rows),
             "probe": 1,
-            "probe_layer": 8,
+            "probe_layer": field_shape(DESCRIPTOR, "probe_layer"),
         }
     )
 
 
-finish_layout = data.StructLayout({"code": 8, "layer": 8})
+finish_layout = data.StructLayout({name: field_shape(RESULT, name) for name in ("code", "layer")})
 """Payload of :attr:`EnginePort.finish`: an ErrorCode and the layer that ran last."""
 
 parameter_layout = data.StructLayout(
-    {"bias": 32, "multiplier": 31, "shift": 5, "pre_shift": 4, "rounds_once": 1}
+    {field.name: field_shape(PARAMETER, field.name) for field in PARAMETER.fields}
 )
-"""One channel's requantisation parameters as they stand in parameter memory: 73 bits."""
+"""One channel's requantisation parameters as they stand in parameter memory: PARAMETER's fields
+without the gaps between them, 73 bits."""
 
 
 def activation_write_layout(config: VisionConfig) -> data.StructLayout:
@@ -162,7 +167,7 @@ class EnginePort(wiring.Signature):
                 "parameter_write": Out(ParameterWritePort(config)),
                 "running": In(1),
                 "array_active": In(1),
-                "layer_select": Out(8),
+                "layer_select": Out(field_shape(VISION_REGISTERS["layer_select"], "layer")),
                 "layer_cycles": In(32),
                 "layer_array_cycles": In(32),
                 "layer_requantize_cycles": In(32),

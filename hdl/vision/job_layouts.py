@@ -1,11 +1,11 @@
 """What the stages of the front end pass to each other."""
 
-from amaranth.hdl import Shape
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.vision.config import VisionConfig
-from eyas.interfaces.vision.records import HEADER
+from eyas.interfaces.vision.records import DESCRIPTOR, HEADER, RESULT
+from hdl.parts.layout import field_shape
 from hdl.vision.interfaces import start_layout
 from hdl.vision.linear import address_bits, bank_bits
 
@@ -24,10 +24,12 @@ __all__ = [
 RECORD_BEATS = 8
 """Beats of a descriptor and of a result record."""
 
-fault_layout = data.StructLayout({"code": 8, "place": 8})
+fault_layout = data.StructLayout({name: field_shape(RESULT, name) for name in ("code", "place")})
 """What went wrong and where: ErrorCode and Place. ``code`` 0 means that nothing did."""
 
-report_layout = data.StructLayout({"code": 8, "place": 8, "layer": 8, "tag": 16})
+report_layout = data.StructLayout(
+    {name: field_shape(RESULT, name) for name in ("code", "place", "layer", "tag")}
+)
 """An error on its way to the ERROR registers."""
 
 
@@ -42,9 +44,9 @@ def input_map_layout(config: VisionConfig) -> data.StructLayout:
         {
             "base": address_bits(config),
             "plane": address_bits(config),
-            "height": 12,
-            "width": 12,
-            "channels": 12,
+            "height": field_shape(HEADER, "input_height"),
+            "width": field_shape(HEADER, "input_width"),
+            "channels": field_shape(HEADER, "input_channels_count"),
             "skip_q": address_bits(config),
             "skip_r": bank_bits(config),
         }
@@ -55,7 +57,7 @@ def _patch_layout() -> data.StructLayout:
     prefix = "patch_"
     return data.StructLayout(
         {
-            field.name.removeprefix(prefix): Shape(field.width, field.signed)
+            field.name.removeprefix(prefix): field_shape(HEADER, field.name)
             for field in HEADER.fields
             if field.name.startswith(prefix)
         }
@@ -73,7 +75,7 @@ def output_map_layout(config: VisionConfig) -> data.StructLayout:
             "base": address_bits(config),
             "plane": address_bits(config),
             "count": ceil_log2(plane_capacity(config) + 1),
-            "blocks": 8,
+            "blocks": field_shape(HEADER, "output_blocks"),
         }
     )
 
@@ -119,10 +121,7 @@ def job_layout(config: VisionConfig) -> data.StructLayout:
             "fault": fault_layout,
             "has_record": 1,
             "interrupt": 1,
-            "tag": 16,
-            "slot": 8,
-            "output": 32,
-            "result": 32,
+            **{name: field_shape(DESCRIPTOR, name) for name in ("tag", "slot", "output", "result")},
             "program": start_layout(config),
             "map": output_map_layout(config),
             "fetched_at": 32,

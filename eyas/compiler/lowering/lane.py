@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eyas.compiler.lowering.requantization import ChannelParameters
+from eyas.interfaces.vision.isa import MULTIPLIER_FRACTION, TABLE_FRACTION
 
 __all__ = ["add_table", "requantized"]
 
@@ -16,16 +17,21 @@ def requantized(
     x = _int32(_int32(total + parameters.bias) << parameters.pre_shift)
     product = x * parameters.multiplier
     if parameters.rounds_once:
-        y = _rounded_away(product, parameters.shift + 31)
+        y = _rounded_away(product, parameters.shift + MULTIPLIER_FRACTION)
     else:
-        y = _rounded_away((product + (1 << 30)) >> 31, parameters.shift)
+        y = _rounded_away(_rounded_up(product, MULTIPLIER_FRACTION), parameters.shift)
     return max(low, min(high, y + zero_point))
 
 
 def add_table(fields: Mapping[str, int], name: str, value: int) -> int:
     """The entry for ``value`` of table ``name``, ``"a"`` or ``"b"``, of an ADD with ``fields``."""
     start, step, shift = (fields[f"table_{name}_{part}"] for part in ("start", "step", "shift"))
-    return _rounded_away((start + (value + 128) * step + (1 << 10)) >> 11, shift)
+    return _rounded_away(_rounded_up(start + (value + 128) * step, TABLE_FRACTION), shift)
+
+
+def _rounded_up(value: int, shift: int) -> int:
+    """``value / 2^shift`` to nearest, halves upwards."""
+    return (value + (1 << (shift - 1))) >> shift
 
 
 def _rounded_away(value: int, shift: int) -> int:

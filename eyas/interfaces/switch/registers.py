@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import enum
 
-from eyas.interfaces.fields import Access, Field, Record, Register, RegisterBlock
+from eyas.interfaces.fields import Access, Field, Record, Register, RegisterBlock, Role
 from eyas.interfaces.register_parts import ExplainedCode, counter, identification, table_entries
 from eyas.interfaces.switch.packet import HEADER_BYTES, MAX_PAYLOAD_BYTES, PacketFault
 
@@ -160,6 +160,7 @@ SWITCH_REGISTERS = RegisterBlock(
                 Field("slots", 16, "aggregator slots"),
                 Field("slot_bytes", 16, "bytes of sums in a slot, and of the longest payload"),
             ),
+            Role.CONFIGURATION,
         ),
         Register(
             "depths",
@@ -171,6 +172,7 @@ SWITCH_REGISTERS = RegisterBlock(
                 Field("egress_rows", 13, "256-bit rows that wait"),
                 Field("jobs", 6, "jobs at a time"),
             ),
+            Role.CONFIGURATION,
         ),
         Register(
             "control",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 
-from eyas.interfaces.fields import Access, Field, Record, Register, RegisterBlock
+from eyas.interfaces.fields import Access, Field, Record, Register, RegisterBlock, Role
 from eyas.interfaces.register_parts import ExplainedCode, counter, identification, table_entries
 
 __all__ = [
@@ -117,6 +117,7 @@ THC_REGISTERS = RegisterBlock(
                 Field("jobs", 8, "tables kept"),
                 Field("slots", 16, "aggregator slots"),
             ),
+            Role.CONFIGURATION,
         ),
         Register(
             "slot_capacity",
@@ -124,6 +125,7 @@ THC_REGISTERS = RegisterBlock(
             Access.R,
             "What a slot holds.",
             (Field("slot_bytes", 16, "bytes of sums"),),
+            Role.CONFIGURATION,
         ),
         Register(
             "control",

@@ -15,7 +15,12 @@ import enum
 
 from eyas.interfaces.fields import Field, Record
 
-__all__ = ["INSTRUCTION", "PARAMETER", "Op"]
+__all__ = ["INSTRUCTION", "MULTIPLIER_FRACTION", "PARAMETER", "TABLE_FRACTION", "Op"]
+
+MULTIPLIER_FRACTION = 31
+"""Bits behind the binary point of a parameter's multiplier."""
+TABLE_FRACTION = 11
+"""Bits that the entries of an ADD's tables lose, rounded half up, before their own right shift."""
 
 
 class Op(enum.IntEnum):
@@ -126,7 +131,8 @@ INSTRUCTION = Record(
         _f("first_fill", 4, "columns until a row's first output pixel is complete: 3 − pad_left"),
         _f("first_cycles", 8, "columns until a row's first group is complete"),
         _f("last_cycles", 8, "columns of a row's last group, where it is not the first"),
-        # ADD: entry q of a table is round(round-half-up((start + (q + 128) · step) / 2^11) / 2^shift).
+        # ADD: entry q of a table is round(round-half-up((start + (q + 128) · step) / 2^11) / 2^shift),
+        # the 11 being TABLE_FRACTION.
         _f("table_a_start", 44, "first map's table: (−128 − zero_point) · step", True),
         _f("table_a_step", 32, "the same: Q31 multiplier"),
         _f("table_a_shift", 5, "the same: right shift, halves away from zero"),

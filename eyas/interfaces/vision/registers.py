@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyas.interfaces.fields import Access, Field, Register, RegisterBlock
+from eyas.interfaces.fields import Access, Field, Register, RegisterBlock, Role
 from eyas.interfaces.register_parts import counter, identification
 
 __all__ = ["IDENTITY", "VERSION_MAJOR", "VERSION_MINOR", "VISION_REGISTERS"]
@@ -29,14 +29,17 @@ VISION_REGISTERS = RegisterBlock(
                 Field("pixels", 8, "output pixels computed side by side"),
                 Field("requantize_channels", 8, "channels of each pixel requantised a cycle"),
             ),
+            Role.CONFIGURATION,
         ),
         Register(
             "activation_capacity", 0x0C, Access.R, "Activation memory.",
             (Field("bank_words", 32, "words in each bank"),),
+            Role.CONFIGURATION,
         ),
         Register(
             "weight_capacity", 0x10, Access.R, "Weight memory.",
             (Field("weight_rows", 32, "rows of output_channels × input_channels weights"),),
+            Role.CONFIGURATION,
         ),
         Register(
             "program_capacity", 0x14, Access.R, "Parameter and instruction memory.",
@@ -44,6 +47,7 @@ VISION_REGISTERS = RegisterBlock(
                 Field("parameter_rows", 16, "rows of requantize_channels parameters"),
                 Field("instruction_words", 16, "64-bit words of instructions"),
             ),
+            Role.CONFIGURATION,
         ),
         Register(
             "queue_capacity", 0x18, Access.R, "Jobs and programs.",
@@ -51,6 +55,7 @@ VISION_REGISTERS = RegisterBlock(
                 Field("queue_depth", 8, "jobs that wait behind the running ones"),
                 Field("program_slots", 8, "programs resident at once"),
             ),
+            Role.CONFIGURATION,
         ),
         Register(
             "control", 0x20, Access.W, "One-shot commands; reads as 0.",

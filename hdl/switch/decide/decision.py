@@ -16,9 +16,9 @@ from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.switch.actions import Action, Decision, Flag, Output, Relation
 from eyas.interfaces.switch.lookup import DECISIONS, TABLE
-from eyas.interfaces.switch.packet import PacketKind
-from eyas.interfaces.switch.states import Policy
-from hdl.switch.layouts import RowAction
+from eyas.interfaces.switch.packet import PACKET, PacketKind
+from eyas.interfaces.switch.states import Outcome, Policy, SlotState
+from hdl.switch.layouts import RowAction, settings_layout
 
 __all__ = [
     "Decide",
@@ -30,7 +30,9 @@ __all__ = [
     "slot_class_shape",
 ]
 
-_POLICIES, _KINDS = 8, 16
+_POLICY_BITS = settings_layout["policy"].width
+_KIND_BITS = PACKET.by_name["kind"].width
+_POLICIES, _KINDS = 1 << _POLICY_BITS, 1 << _KIND_BITS
 _BEFORE = ("known", "fits", "quorum", "coin")
 _AFTER = (
     "flush", "aged", "newer", "higher", "full", "last", "alone", "counted", "other_size", "same",
@@ -40,15 +42,15 @@ _AFTER = (
 
 decision_layout = data.StructLayout(
     {
-        "rows": 3,  # a RowAction
+        "rows": range(len(RowAction)),
         "claim": 1,
         "add": 1,
         "joined": 1,
-        "output": 3,  # an Output
+        "output": range(len(Output)),
         "changes": 1,
-        "state": 2,
+        "state": range(len(SlotState)),
         "decays": 1,
-        "outcome": 5,
+        "outcome": range(len(Outcome)),
     }
 )
 """A decision: ``claim`` with SWAP as well; sums that leave have the contribution in them where it
@@ -82,7 +84,7 @@ class _Classes:
         for index in range(_KINDS * _POLICIES << len(_BEFORE)):
             before = {name: index >> place & 1 for place, name in enumerate(_BEFORE)}
             kind = index >> len(_BEFORE) & _KINDS - 1
-            policy = min(index >> len(_BEFORE) + 4, len(Policy) - 1)  # others do not occur
+            policy = min(index >> len(_BEFORE) + _KIND_BITS, len(Policy) - 1)  # others do not occur
             contributes = kind in (PacketKind.DATA, PacketKind.RESEND)
             fits = before["fits"] & ~(held & bit["other_size"] & contributes)
             flags = after | before["known"] << Flag.KNOWN | fits << Flag.FITS
@@ -168,16 +170,20 @@ class GroupKind(wiring.Component):
 
     Members
     -------
-    policy : In(3)
+    policy : In
         A :class:`eyas.interfaces.switch.states.Policy`.
-    kind : In(4)
+    kind : In
         A PacketKind, or ``eyas.interfaces.switch.actions.SCAN``.
     group : Out
     """
 
     def __init__(self):
         super().__init__(
-            {"policy": In(3), "kind": In(4), "group": Out(_bits(_classes().group))},
+            {
+                "policy": In(_POLICY_BITS),
+                "kind": In(_KIND_BITS),
+                "group": Out(_bits(_classes().group)),
+            }
         )
 
     def elaborate(self, platform):

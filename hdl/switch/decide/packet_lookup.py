@@ -7,12 +7,12 @@ from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.actions import SCAN
 from eyas.interfaces.switch.config import WORD_BYTES, SwitchConfig
-from eyas.interfaces.switch.packet import PacketKind
+from eyas.interfaces.switch.packet import MAX_WORKERS, PacketKind
 from hdl.switch.decide.decision import GroupKind, JudgePacket, packet_class_shape
 from hdl.switch.decide.slot_choice import SlotChoice
 from hdl.switch.decide.slot_records import key_layout
 from hdl.switch.jobs.job_table import JobTable, JobWritePort
-from hdl.switch.layouts import packet_layout, settings_layout
+from hdl.switch.layouts import packet_layout, settings_layout, workers_shape
 
 __all__ = ["Arrival", "arrival_layout", "look_layout"]
 
@@ -33,9 +33,9 @@ def arrival_layout(config: SwitchConfig) -> data.StructLayout:
         Of its payload; 0 for a look.
     key : key_layout
         The packet's.
-    own, everyone : 32
+    own, everyone : MAX_WORKERS
         The worker's bit; those of all the job's workers.
-    needed, less : 6
+    needed, less : workers_shape
         Contributions that complete a sum; one less.
     packet_class
         From :class:`hdl.switch.decide.decision.JudgePacket`.
@@ -51,10 +51,10 @@ def arrival_layout(config: SwitchConfig) -> data.StructLayout:
             "packet": packet_layout(config),
             "beats": range(config.payload_beats + 1),
             "key": key_layout(config),
-            "own": 32,
-            "everyone": 32,
-            "needed": 6,
-            "less": 6,
+            "own": MAX_WORKERS,
+            "everyone": MAX_WORKERS,
+            "needed": workers_shape,
+            "less": workers_shape,
             "packet_class": packet_class_shape(),
             "scan": 1,
             "flush": 1,
@@ -101,7 +101,7 @@ class Arrival(wiring.Component):
         self.choice = SlotChoice(config)
         super().__init__(
             {
-                "settings": In(settings_layout(config)),
+                "settings": In(settings_layout),
                 "job_write": In(JobWritePort(config)),
                 "take": In(1),
                 "scan": In(1),
@@ -143,7 +143,7 @@ class Arrival(wiring.Component):
         header, entry = packet.header, jobs.entry
         contributes = (header.kind == PacketKind.DATA) | (header.kind == PacketKind.RESEND)
         slot = Signal.like(self.slot)
-        less = Signal(6)
+        less = Signal(workers_shape)
         m.d.comb += [
             choice.base.eq(entry.base),
             choice.mask.eq(entry.mask),

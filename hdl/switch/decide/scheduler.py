@@ -82,7 +82,7 @@ class Scheduler(wiring.Component):
             {
                 "i": In(stream.Signature(packet_layout(config))),
                 "o": Out(stream.Signature(operation_layout(config))),
-                "settings": In(settings_layout(config)),
+                "settings": In(settings_layout),
                 "job_write": In(JobWritePort(config)),
                 "flush": In(1),
                 "flush_job": In(job),

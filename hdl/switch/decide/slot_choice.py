@@ -8,7 +8,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import PACKET
 from eyas.interfaces.switch.states import Policy
+from hdl.parts.layout import field_shape
+from hdl.switch.layouts import settings_layout
 
 __all__ = ["SlotChoice"]
 
@@ -45,11 +48,11 @@ class SlotChoice(wiring.Component):
 
     Members
     -------
-    policy : In(3)
+    policy : In
         A :class:`eyas.interfaces.switch.states.Policy`.
-    slots_log2 : In(4)
+    slots_log2 : In
         Slots in use by shared memory, as a power of two.
-    salt : In(16)
+    salt : In
         Into the hash.
     take : In(1)
         A packet of ``job`` and ``seq`` is here.
@@ -65,12 +68,12 @@ class SlotChoice(wiring.Component):
         slot = ceil_log2(config.slots)
         super().__init__(
             {
-                "policy": In(3),
-                "slots_log2": In(4),
-                "salt": In(16),
+                "policy": In(settings_layout["policy"].shape),
+                "slots_log2": In(settings_layout["slots_log2"].shape),
+                "salt": In(settings_layout["salt"].shape),
                 "take": In(1),
                 "job": In(ceil_log2(config.jobs)),
-                "seq": In(32),
+                "seq": In(field_shape(PACKET, "seq")),
                 "base": In(slot),
                 "mask": In(slot),
                 "slot": Out(slot),

@@ -9,21 +9,28 @@ from eyas.interfaces.switch.config import SwitchConfig
 from eyas.interfaces.switch.states import SlotState
 from hdl.switch.decide.decision import JudgeSlot, slot_class_shape
 from hdl.switch.decide.packet_lookup import arrival_layout
-from hdl.switch.decide.slot_records import slot_layout
+from hdl.switch.decide.slot_records import slot_layout, status_layout
+from hdl.switch.layouts import settings_layout
 
 __all__ = ["Comparison", "updates_layout"]
 
 updates_layout = data.StructLayout(
     {
-        "priority": 8,
-        "bitmap": 32,
-        "count": 6,
-        "decayed_priority": 8,
-        "decayed_collisions": 8,
-        "looked_age": 8,
+        "priority": status_layout["priority"].shape,
+        "bitmap": status_layout["bitmap"].shape,
+        "count": status_layout["count"].shape,
+        "decayed_priority": status_layout["priority"].shape,
+        "decayed_collisions": status_layout["collisions"].shape,
+        "looked_age": status_layout["age"].shape,
     }
 )
 """What may become of a status: with the contribution added, after a collision, after a look."""
+
+
+def _counted_on(value):
+    """``value + 1``, or the greatest value that fits."""
+    most = (1 << len(value)) - 1
+    return Mux(value == most, most, value + 1)
 
 
 class Comparison(wiring.Component):
@@ -43,7 +50,7 @@ class Comparison(wiring.Component):
     arrival : In(arrival_layout)
     record : In(slot_layout)
         Of the slot that it meets.
-    age_limit, decay_after : In(8)
+    age_limit, decay_after : In
         Settings.
     flush_job : In
         The job that is being flushed.
@@ -60,8 +67,8 @@ class Comparison(wiring.Component):
             {
                 "arrival": In(arrival_layout(config)),
                 "record": In(slot_layout(config)),
-                "age_limit": In(8),
-                "decay_after": In(8),
+                "age_limit": In(settings_layout["age_limit"].shape),
+                "decay_after": In(settings_layout["decay_after"].shape),
                 "flush_job": In(ceil_log2(config.jobs)),
                 "meets_other": Out(1),
                 "slot_class": Out(slot_class_shape()),
@@ -79,13 +86,13 @@ class Comparison(wiring.Component):
         differs = Signal()
         is_before = Signal()
         decays = Signal()
-        more = Signal(8)
+        more = Signal.like(status.collisions)
         same_key = (
             (arrival.key.job == key.job)
             & (arrival.key.epoch == key.epoch)
             & (arrival.key.seq == key.seq)
         )
-        decay_from = Signal(8, reset_less=True)
+        decay_from = Signal.like(self.decay_after, reset_less=True)
         m.d.sync += [
             decay_from.eq(self.decay_after - 1),
             judge.busy.eq(status.state == SlotState.BUSY),
@@ -102,7 +109,7 @@ class Comparison(wiring.Component):
             judge.aged.eq((self.age_limit != 0) & (status.age >= self.age_limit)),
             judge.flush.eq(arrival.flush & (key.job == self.flush_job)),
             is_data.eq(arrival.data),
-            more.eq(Mux(status.collisions == 255, 255, status.collisions + 1)),
+            more.eq(_counted_on(status.collisions)),
             decays.eq((self.decay_after != 0) & (status.collisions >= decay_from)),
         ]
         m.d.comb += [
@@ -119,7 +126,7 @@ class Comparison(wiring.Component):
             updates.count.eq(status.count + 1),
             updates.decayed_priority.eq(Mux(decays, status.priority[1:], status.priority)),
             updates.decayed_collisions.eq(Mux(decays, 0, more)),
-            updates.looked_age.eq(Mux(status.age == 255, 255, status.age + 1)),
+            updates.looked_age.eq(_counted_on(status.age)),
         ]
 
         return m

@@ -7,6 +7,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.config import SwitchConfig
+from eyas.interfaces.switch.packet import MAX_WORKERS, PACKET
+from eyas.interfaces.switch.states import SlotState
+from hdl.parts.layout import field_shape
+from hdl.switch.layouts import lanes_shape, settings_layout, workers_shape
 
 __all__ = ["SlotRecords", "key_layout", "slot_layout", "status_layout"]
 
@@ -16,22 +20,22 @@ def key_layout(config: SwitchConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "job": ceil_log2(config.jobs),
-            "epoch": 8,
-            "seq": 32,
-            "lanes": 2,
-            "coordinates": 12,
+            "epoch": field_shape(PACKET, "epoch"),
+            "seq": field_shape(PACKET, "seq"),
+            "lanes": lanes_shape,
+            "coordinates": field_shape(PACKET, "coordinates"),
         }
     )
 
 
 status_layout = data.StructLayout(
     {
-        "state": 2,  # a SlotState
-        "priority": 8,
-        "bitmap": 32,
-        "count": 6,
-        "age": 8,
-        "collisions": 8,
+        "state": range(len(SlotState)),
+        "priority": field_shape(PACKET, "priority"),
+        "bitmap": MAX_WORKERS,
+        "count": workers_shape,
+        "age": settings_layout["age_limit"].shape,
+        "collisions": settings_layout["decay_after"].shape,
     }
 )
 """How far a slot is; may change at every operation."""

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.config import SwitchConfig
+from hdl.switch.layouts import settings_layout
 
 __all__ = ["SlotScan"]
 
@@ -21,7 +22,7 @@ class SlotScan(wiring.Component):
 
     Members
     -------
-    period : In(16)
+    period : In
         Cycles from look to look; 0: none but those of a flush.
     flush : In(1)
         Begins a flush, unless one is under way.
@@ -45,7 +46,7 @@ class SlotScan(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "period": In(16),
+                "period": In(settings_layout["scan_period"].shape),
                 "flush": In(1),
                 "flushing": Out(1),
                 "look": Out(1),
@@ -60,7 +61,7 @@ class SlotScan(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        waited = Signal(16)
+        waited = Signal.like(self.period)
         due = Signal()
         is_over = Signal()
         m.d.comb += [

@@ -4,7 +4,12 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from eyas.interfaces.switch.registers import SWITCH_REGISTERS
+from hdl.parts.layout import field_shape
+
 __all__ = ["Moderation"]
+
+_MODERATION = SWITCH_REGISTERS["moderation"]
 
 
 class Moderation(wiring.Component):
@@ -16,9 +21,9 @@ class Moderation(wiring.Component):
         Packets in the ring so far, and those of them that software has taken.
     acknowledged : In(1)
         High for one cycle: software has taken some; time begins anew.
-    count : In(12)
+    count : In
         Packets that are enough; 0 as 1.
-    cycles : In(20)
+    cycles : In
         Cycles that are enough where a packet waits.
     due : Out(1)
         High while that is so; 3 cycles behind.
@@ -27,14 +32,14 @@ class Moderation(wiring.Component):
     producer: In(16)
     consumer: In(16)
     acknowledged: In(1)
-    count: In(12)
-    cycles: In(20)
+    count: In(field_shape(_MODERATION, "count"))
+    cycles: In(field_shape(_MODERATION, "cycles"))
     due: Out(1)
 
     def elaborate(self, platform):
         m = Module()
 
-        waiting, time = Signal(16), Signal(20)
+        waiting, time = Signal(len(self.producer)), Signal(len(self.cycles))
         enough, late, some = Signal(), Signal(), Signal()
         quiet = Signal(range(4))  # what an acknowledgement left is not known yet
         m.d.sync += [

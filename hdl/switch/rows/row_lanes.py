@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 from eyas.interfaces.switch.config import ROW_BYTES, SwitchConfig
 from eyas.interfaces.switch.packet import Lanes
 from eyas.interfaces.thc.config import ThcConfig
-from hdl.switch.layouts import ROW_BITS
+from hdl.switch.layouts import ROW_BITS, lanes_shape
 from hdl.switch.rows import lane_sums
 from hdl.thc.lanes.table_lookup import TableLookup, TableWritePort
 
@@ -55,7 +55,7 @@ def step_layout(config: SwitchConfig) -> data.StructLayout:
         {
             "address": ceil_log2(config.slots * config.slot_rows),
             "part": 2,
-            "lanes": 2,
+            "lanes": lanes_shape,
             "first": 1,
             "job": ceil_log2(config.jobs),
             "store": 1,

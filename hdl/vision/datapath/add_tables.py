@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from eyas.interfaces.vision.isa import INSTRUCTION
+from eyas.interfaces.vision.isa import INSTRUCTION, TABLE_FRACTION
 from hdl.parts.arithmetic import DelayLine
-from hdl.parts.layout import record_layout
+from hdl.parts.layout import field_shape, record_layout
 
 __all__ = ["AddTables"]
 
@@ -96,20 +96,19 @@ class _Entries(wiring.Component):
     latency = 4
 
     load: In(1)
-    start: In(signed(44))
-    step: In(32)
-    shift: In(5)
+    start: In(field_shape(INSTRUCTION, "table_a_start"))
+    step: In(field_shape(INSTRUCTION, "table_a_step"))
+    shift: In(field_shape(INSTRUCTION, "table_a_shift"))
     entry: Out(32)
 
     def elaborate(self, platform):
         m = Module()
-        total = Signal(signed(44), reset_less=True)
-        m.d.sync += total.eq(
-            Mux(self.load, self.start, total) + Mux(self.load, Const(1 << 10, 32), self.step)
-        )
+        total = Signal.like(self.start, reset_less=True)
+        half = Const(1 << (TABLE_FRACTION - 1), len(self.step))
+        m.d.sync += total.eq(Mux(self.load, self.start, total) + Mux(self.load, half, self.step))
 
         # 1: the first rounding. The second one, away from zero, has 1 taken off negative numbers.
-        rounded = total[11:].as_signed()
+        rounded = total[TABLE_FRACTION:].as_signed()
         s1_value = Signal(signed(33), reset_less=True)
         m.d.sync += s1_value.eq(rounded - (total[-1] & self.shift.any()))
 

@@ -65,8 +65,8 @@ class Drain(wiring.Component):
         layer = self.instruction
 
         # The rows of the tile, and where the next tile's begin.
-        left = Signal(8)
-        groups_left = Signal(20, reset_less=True)
+        left = Signal.like(layer.drain)
+        groups_left = Signal.like(layer.groups, reset_less=True)
         row = Signal.like(self.parameter_row, reset_less=True)
         tile_row = Signal.like(row, reset_less=True)
         next_tile_row = Signal.like(row, reset_less=True)

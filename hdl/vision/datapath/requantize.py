@@ -5,14 +5,25 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.isa import MULTIPLIER_FRACTION
 from hdl.parts.arithmetic import DelayLine, add_with_carry, valid_after
 from hdl.vision.interfaces import parameter_layout
 
 __all__ = ["Requantizer", "requantize"]
 
+_FINE_BITS = 3
+"""Bits of the right shift that its second stage takes; the first one takes those above."""
+
 
 def _wrap_int32(value: int) -> int:
     return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def _rounded_away(value: int, shift: int) -> int:
+    """``value / 2^shift`` to nearest, halves away from zero."""
+    if shift == 0:
+        return value
+    return (value + (1 << (shift - 1)) - (value < 0)) >> shift
 
 
 def requantize(
@@ -46,14 +57,11 @@ def requantize(
     x = _wrap_int32(_wrap_int32(total + bias) << pre_shift)
     product = x * multiplier
     if rounds_once:
-        # To nearest, halves away from zero.
-        y = (product + (1 << (30 + shift)) - (product < 0)) >> (31 + shift)
+        y = _rounded_away(product, MULTIPLIER_FRACTION + shift)
     else:
         # The high half of the doubled product: to nearest, halves upwards.
-        y = (product + (1 << 30)) >> 31
-        # To nearest, halves away from zero.
-        if shift:
-            y = (y + (1 << (shift - 1)) - (y < 0)) >> shift
+        y = (product + (1 << (MULTIPLIER_FRACTION - 1))) >> MULTIPLIER_FRACTION
+        y = _rounded_away(y, shift)
     return max(clamp_min, min(clamp_max, y + zero_point))
 
 
@@ -126,8 +134,8 @@ class Requantizer(wiring.Component):
                     lane.s1_pre_shift.eq(delayed["pre_shift"][1]),
                     lane.s2_shifts.eq(delayed["shift"][2].any()),
                     lane.s2_rounds_once.eq(delayed["rounds_once"][2]),
-                    lane.s10_coarse.eq(delayed["shift"][10][3:]),
-                    lane.s11_fine.eq(delayed["shift"][11][:3]),
+                    lane.s10_coarse.eq(delayed["shift"][10][_FINE_BITS:]),
+                    lane.s11_fine.eq(delayed["shift"][11][:_FINE_BITS]),
                     lane.zero_point.eq(self.zero_point),
                     lane.clamp_min.eq(self.clamp_min),
                     lane.clamp_max.eq(self.clamp_max),
@@ -159,17 +167,17 @@ class _Lane(wiring.Component):
 
     total: In(signed(32))
     bias: In(32)
-    s1_pre_shift: In(4)
+    s1_pre_shift: In(parameter_layout["pre_shift"].shape)
     s2_shifts: In(1)
     s2_rounds_once: In(1)
-    s3_multiplier: In(31)
-    s4_multiplier: In(31)
-    s6_multiplier: In(31)
-    s7_multiplier: In(31)
-    s8_multiplier: In(31)
-    s9_multiplier: In(31)
-    s10_coarse: In(2)
-    s11_fine: In(3)
+    s3_multiplier: In(parameter_layout["multiplier"].shape)
+    s4_multiplier: In(parameter_layout["multiplier"].shape)
+    s6_multiplier: In(parameter_layout["multiplier"].shape)
+    s7_multiplier: In(parameter_layout["multiplier"].shape)
+    s8_multiplier: In(parameter_layout["multiplier"].shape)
+    s9_multiplier: In(parameter_layout["multiplier"].shape)
+    s10_coarse: In(parameter_layout["shift"].width - _FINE_BITS)
+    s11_fine: In(_FINE_BITS)
     zero_point: In(signed(8))
     clamp_min: In(signed(8))
     clamp_max: In(signed(8))

@@ -84,17 +84,20 @@ class WriteBack(wiring.Component):
                 m.d.sync += word.eq(Cat(word[len(new) :], new))
 
         # Which word of which group of which tile that is.
-        words_per_group = Signal(8, reset_less=True)
-        words_left = Signal(8, reset_less=True)
-        groups_left = Signal(20, reset_less=True)
-        tiles_left = Signal(12, reset_less=True)
+        words_per_group = Signal.like(layer.drain, reset_less=True)
+        words_left = Signal.like(layer.drain, reset_less=True)
+        groups_left = Signal.like(layer.groups, reset_less=True)
+        tiles_left = Signal.like(layer.tiles, reset_less=True)
         group_end = Signal()
         tile_end = Signal()
         layer_end = Signal()
         plane = Signal(address_bits(config), reset_less=True)
         tile_plane = Signal.like(plane, reset_less=True)
         next_tile_plane = Signal.like(plane, reset_less=True)
-        blocks_left = Signal(signed(10), reset_less=True)
+        # Below 0 in a tile that ends beyond the map's last plane: by no more than a tile's words.
+        blocks_left = Signal(
+            signed(max(len(layer.out_blocks), len(layer.drain)) + 2), reset_less=True
+        )
         tile_blocks_left = Signal.like(blocks_left, reset_less=True)
         next_tile_blocks_left = Signal.like(blocks_left, reset_less=True)
         shift = parts.bit_length() - 1

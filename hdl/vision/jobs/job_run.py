@@ -88,11 +88,11 @@ class JobRun(wiring.Component):
 
         job = Signal(job_layout(self.config), reset_less=True)
         fault = job.fault
-        layer = Signal(8)
-        left = Signal()
-        core_cycles = Signal(32, reset_less=True)
-        job_cycles = Signal(32, reset_less=True)
         record = result.start.p.record
+        layer = Signal.like(record.layer)
+        left = Signal()
+        core_cycles = Signal.like(record.core_cycles, reset_less=True)
+        job_cycles = Signal.like(record.job_cycles, reset_less=True)
         m.d.comb += [
             self.start.payload.eq(job.program),
             output.start.p.address.eq(job.output),

@@ -67,9 +67,9 @@ class OutputStore(wiring.Component):
 
         job = Signal(store_layout(config), reset_less=True)
         left = Signal.like(job.map.count, reset_less=True)  # words of the plane still to read
-        blocks = Signal(8, reset_less=True)  # planes still to ask for
+        blocks = Signal.like(job.map.blocks, reset_less=True)  # planes still to ask for
         base = Signal.like(job.map.base, reset_less=True)
-        target = Signal(32, reset_less=True)
+        target = Signal.like(job.address, reset_less=True)
         bank = Signal.like(self.store.bank, reset_less=True)
         address = Signal.like(job.map.base, reset_less=True)
         issue = Signal()

@@ -72,10 +72,11 @@ class DepthwisePasses(wiring.Component):
         # Every loop counts down, so that its end is a comparison with zero. Columns are read while
         # the tile's last row of weights or none is.
         rows_left = Signal(max(1, (self.weight_rows - 1).bit_length()), reset_less=True)
-        columns_left = Signal(8, reset_less=True)
-        row_groups_left = Signal(12, reset_less=True)
-        groups_left = Signal(20, reset_less=True)
-        tiles_left = Signal(12, reset_less=True)
+        # A group's columns are as many as its pixels are apart, few beside a row's first or last.
+        columns_left = Signal(max(len(layer.first_cycles), len(layer.last_cycles)), reset_less=True)
+        row_groups_left = Signal.like(layer.row_groups, reset_less=True)
+        groups_left = Signal.like(layer.groups, reset_less=True)
+        tiles_left = Signal.like(layer.tiles, reset_less=True)
         next_is_last = Signal(reset_less=True)  # of a row's groups; each lasts two cycles or more
         m.d.sync += next_is_last.eq(row_groups_left == 1)
         reading = Signal()
@@ -146,7 +147,7 @@ class DepthwisePasses(wiring.Component):
         x = Signal.like(self.issue.tap_x, reset_less=True)
         q = Signal.like(self.issue.q, reset_less=True)
         r = Signal.like(self.issue.r, reset_less=True)
-        fill_left = Signal(4, reset_less=True)
+        fill_left = Signal(max(len(layer.first_fill), len(layer.stride_x)), reset_less=True)
         completes = Signal()
         pixel = Signal(config.pixels, reset_less=True)
         last_bank = Signal()

@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from eyas.interfaces.vision.config import VisionConfig
 from eyas.interfaces.vision.isa import INSTRUCTION
-from hdl.parts.layout import record_layout
+from hdl.parts.layout import field_shape, record_layout
 from hdl.vision.linear import address_bits, bank_bits, split
 
 __all__ = ["PassGenerator", "TileOrigins", "pass_layout"]
@@ -34,8 +34,9 @@ def pass_layout(config: VisionConfig) -> data.StructLayout:
             "last": 1,
             "q": address_bits(config),
             "r": bank_bits(config),
-            "tap_y": 8,
-            "tap_x": 13,
+            "tap_y": field_shape(INSTRUCTION, "kernel_height"),
+            # A column beyond the map's last one, too: a depthwise run goes on to its group's end.
+            "tap_x": field_shape(INSTRUCTION, "in_width").width + 1,
             "weight_row": ceil_log2(config.weight_rows),
         }
     )
@@ -134,10 +135,10 @@ class PassGenerator(wiring.Component):
         passing = Signal()
 
         # Every loop counts down, so that its end is a comparison with zero.
-        cycles_left = Signal(16, reset_less=True)
-        passes_left = Signal(16, reset_less=True)
-        groups_left = Signal(20, reset_less=True)
-        tiles_left = Signal(12, reset_less=True)
+        cycles_left = Signal.like(layer.group_cycles, reset_less=True)
+        passes_left = Signal.like(layer.passes, reset_less=True)
+        groups_left = Signal.like(layer.groups, reset_less=True)
+        tiles_left = Signal.like(layer.tiles, reset_less=True)
         group_end = Signal()
         tile_end = Signal()
         begin_group = Signal()
@@ -179,8 +180,8 @@ class PassGenerator(wiring.Component):
         first = Signal(reset_less=True)
         tap_y = Signal.like(self.issue.tap_y, reset_less=True)
         tap_x = Signal.like(self.issue.tap_x, reset_less=True)
-        columns_left = Signal(8, reset_less=True)
-        blocks_left = Signal(8, reset_less=True)
+        columns_left = Signal.like(layer.kernel_width, reset_less=True)
+        blocks_left = Signal.like(layer.in_blocks, reset_less=True)
         weight_row = Signal.like(self.issue.weight_row, reset_less=True)
         q = Signal.like(self.issue.q, reset_less=True)
         r = Signal(bank_bits(config), reset_less=True)
@@ -189,7 +190,7 @@ class PassGenerator(wiring.Component):
         last_column = Signal()
         m.d.comb += [last_block.eq(blocks_left == 0), last_column.eq(columns_left == 0)]
 
-        tap_step_q = Signal(16)
+        tap_step_q = Signal(len(layer.tap_y_q))
         tap_step_r = Signal(bank_bits(config))
         m.d.comb += [
             tap_step_q.eq(Mux(last_column, layer.tap_y_q, layer.tap_x_q)),

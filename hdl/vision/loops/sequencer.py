@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from eyas.interfaces.vision.config import VisionConfig
 from eyas.interfaces.vision.isa import INSTRUCTION, Op
 from eyas.interfaces.vision.records import ErrorCode
-from hdl.parts.layout import record_layout
+from hdl.parts.layout import field_shape, record_layout
 from hdl.vision.interfaces import finish_layout, start_layout
 from hdl.vision.loops.instruction_fetch import InstructionFetch
 
@@ -85,7 +85,7 @@ class Sequencer(wiring.Component):
                 "release_input": Out(1),
                 "running": Out(1),
                 "counters_enable": Out(1),
-                "counters_layer": Out(8),
+                "counters_layer": Out(field_shape(INSTRUCTION, "layer")),
                 "counters": Out(self.counters_layout),
             }
         )

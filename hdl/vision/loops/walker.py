@@ -5,13 +5,17 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.vision.config import VisionConfig
+from eyas.interfaces.vision.isa import INSTRUCTION
 from hdl.parts.arithmetic import add_with_carry
+from hdl.parts.layout import field_shape
 from hdl.vision.linear import address_bits, bank_bits, split
 
 __all__ = ["POSITION_BITS", "PixelWalker", "lane_layout", "walk_layout"]
 
-#: Bits of a signed row or column number; maps have at most 4095 rows and columns.
-POSITION_BITS = 14
+POSITION_BITS = 2 + max(
+    INSTRUCTION.by_name[name].width for name in ("in_height", "in_width", "out_height", "out_width")
+)
+"""Bits of a signed row or column number, which may lie as far outside a map as the map is wide."""
 
 
 def walk_layout(config: VisionConfig) -> data.StructLayout:
@@ -38,9 +42,9 @@ def walk_layout(config: VisionConfig) -> data.StructLayout:
     return data.StructLayout(
         {f"{name}_{part}": width for name in _PAIRS for part, width in pair.items()}
         | {
-            "group_pixels": 4,
+            "group_pixels": field_shape(INSTRUCTION, "group_pixels"),
             "wrap_x": signed(POSITION_BITS),
-            "row_width": 12,
+            "row_width": field_shape(INSTRUCTION, "row_width"),
             "row_mode": 1,
         }
     )

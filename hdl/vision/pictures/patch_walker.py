@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from eyas.interfaces.vision.records import HEADER
+from hdl.parts.layout import field_shape
 from hdl.vision.job_layouts import patch_layout
 
 __all__ = ["CHUNK", "PatchWalker", "chunk_layout"]
@@ -40,7 +42,7 @@ class PatchWalker(wiring.Component):
         Begin with the first patch, and forget what was under way.
     patches : In(patch_layout)
         How the patches lie; constant until ``start`` comes again, as are the sizes.
-    height, width : In(12)
+    height, width : In
         Rows and columns of patches.
     o : Out(stream of chunk_layout)
         Chunks; none after the one that ends the picture.
@@ -51,8 +53,8 @@ class PatchWalker(wiring.Component):
             {
                 "start": In(1),
                 "patches": In(patch_layout),
-                "height": In(12),
-                "width": In(12),
+                "height": In(field_shape(HEADER, "input_height")),
+                "width": In(field_shape(HEADER, "input_width")),
                 "o": Out(stream.Signature(chunk_layout)),
             }
         )

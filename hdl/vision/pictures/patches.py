@@ -5,9 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from eyas.interfaces.vision.records import PATCH_LINE_BYTES
+from eyas.interfaces.vision.records import HEADER, PATCH_LINE_BYTES
 from hdl.parts.block_memory import BlockMemory
 from hdl.parts.burst_reader import beat_layout
+from hdl.parts.layout import field_shape
 from hdl.parts.stream import StreamFifo
 from hdl.vision.job_layouts import patch_layout
 from hdl.vision.pictures.patch_packer import PatchPacker
@@ -15,7 +16,13 @@ from hdl.vision.pictures.patch_walker import CHUNK, PatchWalker, chunk_layout
 
 __all__ = ["Patches", "patches_start_layout"]
 
-patches_start_layout = data.StructLayout({"patches": patch_layout, "height": 12, "width": 12})
+patches_start_layout = data.StructLayout(
+    {
+        "patches": patch_layout,
+        "height": field_shape(HEADER, "input_height"),
+        "width": field_shape(HEADER, "input_width"),
+    }
+)
 """Payload of :attr:`Patches.start`: how the patches lie; rows and columns of them."""
 
 OUTPUT_DEPTH = 32

@@ -99,11 +99,11 @@ class PictureWords(wiring.Component):
             m.d.sync += [high.eq(self.i.p.data), high_valid.eq(1)]
 
         # Where in the pixel, the row, the picture the next piece stands; all count down.
-        last_channel = Signal(12, reset_less=True)
+        last_channel = Signal.like(map_.channels, reset_less=True)
         tail = Signal(range(piece_bytes + 1), reset_less=True)  # channels of a pixel's last piece
-        pieces = Signal(12 - piece_shift, reset_less=True)
-        columns = Signal(12, reset_less=True)
-        rows = Signal(12, reset_less=True)
+        pieces = Signal(len(last_channel) - piece_shift, reset_less=True)
+        columns = Signal.like(map_.width, reset_less=True)
+        rows = Signal.like(map_.height, reset_less=True)
         last_piece = Signal(reset_less=True)
         half = Signal()  # the piece is the second of its word
         word_ends = last_piece | half if config.beats_per_word == 2 else Const(1)

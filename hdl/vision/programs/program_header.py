@@ -6,19 +6,22 @@ from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.vision.config import VisionConfig
 from eyas.interfaces.vision.isa import PARAMETER
-from eyas.interfaces.vision.records import HEADER, PROGRAM_MAGIC, PROGRAM_VERSION, ErrorCode
-from hdl.parts.layout import record_layout
+from eyas.interfaces.vision.records import (
+    DESCRIPTOR,
+    HEADER,
+    PROGRAM_MAGIC,
+    PROGRAM_VERSION,
+    ErrorCode,
+)
+from hdl.parts.layout import field_shape, record_layout
 from hdl.vision.job_layouts import patch_layout, plane_capacity, slot_layout
 
 __all__ = ["HeaderCheck", "load_layout"]
 
 load_layout = data.StructLayout(
     {
-        "source": 32,
-        "source_words": 32,
-        "instruction_base": 16,
-        "weight_base": 16,
-        "parameter_base": 16,
+        name: field_shape(DESCRIPTOR, name)
+        for name in ("source", "source_words", "instruction_base", "weight_base", "parameter_base")
     }
 )
 """What a descriptor says of the image to load: fields as in the descriptor."""

@@ -7,8 +7,9 @@ from amaranth.utils import ceil_log2
 
 from eyas.interfaces.vision.config import VisionConfig
 from eyas.interfaces.vision.isa import PARAMETER
+from eyas.interfaces.vision.records import HEADER
 from hdl.parts.burst_reader import beat_layout
-from hdl.parts.layout import record_layout
+from hdl.parts.layout import field_shape, record_layout
 from hdl.vision.interfaces import (
     InstructionWritePort,
     ParameterWritePort,
@@ -24,11 +25,11 @@ def sections_layout(config: VisionConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "instruction_base": ceil_log2(config.instruction_words),
-            "instruction_words": 16,
+            "instruction_words": field_shape(HEADER, "instruction_words"),
             "weight_base": ceil_log2(config.weight_rows),
-            "weight_rows": 16,
+            "weight_rows": field_shape(HEADER, "weight_rows"),
             "parameter_base": ceil_log2(config.parameter_rows),
-            "parameter_rows": 16,
+            "parameter_rows": field_shape(HEADER, "parameter_rows"),
         }
     )
 
@@ -74,8 +75,11 @@ class SectionWriter(wiring.Component):
 
         # Where the beat goes: in every section a row is some columns of one or two beats.
         sections = Signal(sections_layout(config), reset_less=True)
-        left = Signal(16, reset_less=True)  # rows of the section
-        row = Signal(16, reset_less=True)
+        most_rows = max(
+            len(sections[name]) for name in ("instruction_words", "weight_rows", "parameter_rows")
+        )
+        left = Signal(most_rows, reset_less=True)  # rows of the section
+        row = Signal(most_rows, reset_less=True)
         column = Signal(range(max(config.output_channels, 2)))
         half = Signal()
         low = Signal(64, reset_less=True)
