@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CompileError", "Refusal"]
+__all__ = ["CompileError", "Refusal", "ScaleError"]
 
 
 class Refusal(ValueError):
@@ -24,3 +24,7 @@ class Refusal(ValueError):
 
 class CompileError(Refusal):
     """The network does not fit the engine; each blocker is one sentence with the figures."""
+
+
+class ScaleError(CompileError):
+    """The scales of a layer are too far apart for the engine to requantise with."""

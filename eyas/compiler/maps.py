@@ -83,6 +83,11 @@ class MapLayout:
         return self.plane * self.blocks
 
     @property
+    def values(self) -> int:
+        """Values of the map, one byte each, without what fills up words and rows."""
+        return self.height * self.width * self.channels
+
+    @property
     def count(self) -> int:
         """Linear positions from the first pixel of a plane to its last."""
         return (self.height - 1) * self.pitch + self.width

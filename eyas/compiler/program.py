@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from eyas.compiler.blockers import engine_blockers
 from eyas.compiler.emission.cycles import layer_cycles
 from eyas.compiler.emission.emit import emit
 from eyas.compiler.emission.layers import Layer, lower
-from eyas.compiler.errors import CompileError
+from eyas.compiler.emission.sizes import shortages
+from eyas.compiler.errors import CompileError, ScaleError
 from eyas.compiler.lowering.folding import Folding
 from eyas.compiler.lowering.folding import fold as fold_constants
 from eyas.compiler.lowering.patches import Patches, use_patches
@@ -54,10 +56,17 @@ def compile_graph(
     Raises
     ------
     CompileError
-        When the network does not fit the engine: one sentence, with figures.
+        When the network does not fit the engine: a sentence for each reason, with figures, in
+        ``blockers``.
     """
-    folding = fold_constants(graph) if fold else Folding(graph, {}, 0)
-    found = _first_that_fits(folding.graph, config)
+    folding = _folded(graph) if fold else Folding(graph, {}, 0)
+    try:
+        found = _first_that_fits(folding.graph, config)
+    except CompileError as error:
+        rest = engine_blockers(folding.graph, config, graph)
+        raise CompileError(*dict.fromkeys((*error.blockers, *rest))) from error
+    if too_large := tuple(shortages([layer.step for layer in found.layers], graph, config)):
+        raise CompileError(*too_large)
     image = emit(
         found.layers,
         found.allocation.maps[graph.input],
@@ -98,6 +107,14 @@ def compile_graph(
         ),
     )
     return Program(manifest, image, graph.to_bytes())
+
+
+def _folded(graph: Graph) -> Folding:
+    """``graph`` without constant channels; as it is where the engine cannot run it anyway."""
+    try:
+        return fold_constants(graph)
+    except ScaleError:
+        return Folding(graph, {}, 0)
 
 
 @dataclass(frozen=True, eq=False)

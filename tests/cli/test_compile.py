@@ -158,6 +158,22 @@ def test_a_network_that_does_not_fit_is_refused_with_figures(eyas, tmp_path: Pat
     assert "the engine has 8.0 KiB (512 rows): layer '2' needs" in answer.err
 
 
+def test_every_blocker_has_a_line(eyas, tmp_path: Path) -> None:
+    builder = TfliteBuilder(seed=6)
+    x = builder.conv(builder.input((40, 40, 3), 1 / 255, -128), 16, (3, 3))
+    number = builder.writer.tensor("swish", (1, 40, 40, 16), x.scale, x.zero_point)
+    builder.writer.operator("HARD_SWISH", [x.number], [number], "NONE")
+    path, output = tmp_path / "wide.tflite", tmp_path / "wide.eyas"
+    path.write_bytes(builder.finish(builder.conv(replace(x, number=number), 64, (5, 5), 2)))
+    answer = eyas("compile", path, "-o", output, "--config", "small")
+    assert (answer.code, answer.out) == (2, "")
+    operator, weights, maps = answer.err.splitlines()
+    assert operator.startswith(f"eyas: {path}: HARD_SWISH 'swish': Eyas has no such operator")
+    assert weights.startswith(f"eyas: {path}: The network needs ")
+    assert maps.startswith(f"eyas: {path}: The maps that live at layer ")
+    assert not output.exists()
+
+
 def test_an_output_that_cannot_be_written(eyas, files: Files, tmp_path: Path) -> None:
     output = tmp_path / "no" / "out.eyas"
     refused(

@@ -194,8 +194,8 @@ def test_maps_that_do_not_fit_name_the_layer() -> None:
     graph = graph_of(nodes, {"a": (30, 30, 4), "b": (30, 30, 8), "c": (30, 30, 4)})
     with pytest.raises(
         CompileError,
-        match=r"^The maps that live at layer 'a to b' need 10\.5 KiB of activation memory, the "
-        r"engine has 6\.0 KiB$",
+        match=r"^The maps that live at layer 'a to b' need 10\.5 KiB of activation memory as "
+        r"laid out \(10\.5 KiB of values\), the engine has 6\.0 KiB$",
     ):
         compile_graph(graph, replace(SMALL_VISION, bank_words=512))
     compile_graph(graph, SMALL_VISION)
@@ -219,8 +219,9 @@ def test_weights_that_do_not_fit_name_the_layer() -> None:
     graph = graph_of(nodes, {"a": (8, 8, 20), "b": (6, 6, 20), "c": (4, 4, 40)})
     with pytest.raises(
         CompileError,
-        match=r"^The network needs 10\.5 KiB of weights \(675 rows\), the engine has 8\.0 KiB "
-        r"\(512 rows\): layer 'too much' needs 450 rows where 287 are left$",
+        match=r"^The network needs 10\.5 KiB of weights as packed for this array \(675 rows; "
+        r"10\.5 KiB unpacked\), the engine has 8\.0 KiB \(512 rows\): layer 'too much' needs 450 "
+        r"rows where 287 are left$",
     ):
         compile_graph(graph, SMALL_VISION)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from eyas.cli.common.errors import CommandError
+from eyas.cli.common.errors import CANNOT_ANSWER, CommandError, debugging
 from eyas.cli.common.options import ConfigOption
 
 if TYPE_CHECKING:
     from eyas.interfaces.vision.config import VisionConfig
+    from eyas.interfaces.vision.program_file import Program
     from models.vision.graph import Graph
 
 __all__ = ["compile_model"]
@@ -50,55 +52,57 @@ def compile_model(
 ) -> None:
     """Compile a network to a program for the vision engine.
 
-    A program is for one shape of the array; driver and hardware refuse any other.
+    A program is for one shape of the array; driver and hardware refuse any other.  What keeps a
+    network from the engine is said all at once, a line for each thing, the most serious first.
     """
     from eyas.cli.common.console import notes, say
     from eyas.cli.common.files import check_writable
-    from eyas.compiler import compile_graph
+    from eyas.compiler.errors import Refusal
     from eyas.interfaces.configs import named_config
 
     shape = cast("VisionConfig", named_config("vision", config))
     check_writable(output)
     with notes.status(f"Compiling {model.name}"):
-        graph = read_graph(model, calibrate)
-        program = compile_graph(graph, shape, fold=fold)
+        try:
+            program = _program(model, calibrate, shape, fold)
+        except Refusal as error:
+            if debugging():
+                raise
+            for blocker in error.blockers:
+                print(f"eyas: {model}: {blocker}", file=sys.stderr)
+            raise typer.Exit(CANNOT_ANSWER) from error
         program.save(output)
+    manifest = program.manifest
     say(
-        f"{output}: {graph.name}, {len(program.manifest.layers)} layers, "
-        f"{graph.macs():,} multiply-accumulates a picture, {len(program.image):,} bytes",
+        f"{output}: {manifest.name}, {len(manifest.layers)} layers, "
+        f"{manifest.folded.macs_before:,} multiply-accumulates a picture, "
+        f"{len(program.image):,} bytes",
     )
-    if folded := program.manifest.folded.channels:
+    if folded := manifest.folded.channels:
         say(
-            f"constant channels folded: {folded:,}; {program.manifest.macs:,} "
-            "multiply-accumulates are left"
+            f"constant channels folded: {folded:,}; {manifest.macs:,} multiply-accumulates are left"
         )
 
 
-def read_graph(model: Path, calibrate: Path | None) -> Graph:
-    """The quantised graph in, or made from, the file ``model``."""
+def _program(model: Path, calibrate: Path | None, config: VisionConfig, fold: bool) -> Program:
+    """The program of the network in the file ``model``; Refusal says all that is in the way."""
+    from eyas.compiler import compile_graph
+
     suffix = model.suffix.lower()
     if suffix == ".pt2":
-        return _quantise(model, calibrate)
+        return compile_graph(_quantise(model, calibrate), config, fold=fold)
     if calibrate is not None:
         raise CommandError(f"--calibrate is for .pt2 files; {model.name} is quantised already")
     if suffix == ".tflite":
-        return _import(model)
+        data = model.read_bytes()
+        from eyas.compiler.tflite_program import compile_tflite
+
+        return compile_tflite(data, model.stem, config, fold=fold)
     if suffix != ".qgraph":
         raise CommandError(f"{model.name}: MODEL must be a .tflite, a .qgraph or a .pt2 file")
     from models.vision.graph import Graph
 
-    return Graph.load(model)
-
-
-def _import(model: Path) -> Graph:
-    """The network of a .tflite file."""
-    data = model.read_bytes()
-    from eyas.compiler.importers.tflite_import import TfliteError, import_tflite
-
-    try:
-        return import_tflite(data, model.stem)
-    except TfliteError as error:
-        raise CommandError(f"{model}: {error}") from error
+    return compile_graph(Graph.load(model), config, fold=fold)
 
 
 def _quantise(model: Path, calibrate: Path | None) -> Graph:

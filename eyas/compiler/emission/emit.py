@@ -7,7 +7,6 @@ import zlib
 import numpy as np
 
 from eyas.compiler.emission.layers import Layer
-from eyas.compiler.errors import CompileError
 from eyas.compiler.lowering.patches import Patches
 from eyas.compiler.maps import MapLayout
 from eyas.interfaces.vision.config import VisionConfig
@@ -15,9 +14,6 @@ from eyas.interfaces.vision.isa import INSTRUCTION, PARAMETER, Op
 from eyas.interfaces.vision.records import HEADER, PROGRAM_MAGIC, PROGRAM_VERSION
 
 __all__ = ["emit"]
-
-MAX_LAYERS = 256
-"""Layer numbers are eight bits wide."""
 
 
 def emit(
@@ -38,12 +34,8 @@ def emit(
     patches : Patches or None
         How the loader makes ``picture`` of the dense picture; None where it is the picture.
 
-    Raises
-    ------
-    CompileError
-        When weights, parameters or instructions do not fit; with figures.
+    What they take must fit (:mod:`eyas.compiler.emission.sizes`).
     """
-    _check_sizes(layers, config)
     instructions = b""
     weight_row = parameter_row = 0
     for layer in layers:
@@ -96,44 +88,6 @@ def emit(
     )
     image = header + instructions + weights + parameters
     return image + zlib.crc32(image).to_bytes(8, "little")
-
-
-def _check_sizes(layers: list[Layer], config: VisionConfig) -> None:
-    """CompileError when a memory is too small; it names the layer that is too much."""
-    most = min(MAX_LAYERS, config.instruction_words // INSTRUCTION.word_count - 1)
-    if len(layers) > most:
-        raise CompileError(
-            f"The network has {len(layers)} layers, the engine takes {most} "
-            f"({config.instruction_words} words of instructions, {INSTRUCTION.word_count} a layer)"
-        )
-    row_bytes = config.output_channels * config.input_channels
-    _check_rows(
-        [(layer.step.name, len(layer.step.weights)) for layer in layers],
-        config.weight_rows,
-        "weights",
-        row_bytes / 1024,
-    )
-    parameter_bytes = config.requantize_channels * PARAMETER.width // 8
-    _check_rows(
-        [(layer.step.name, len(layer.step.parameters)) for layer in layers],
-        config.parameter_rows,
-        "requantisation parameters",
-        parameter_bytes / 1024,
-    )
-
-
-def _check_rows(sizes: list[tuple[str, int]], limit: int, what: str, row_kib: float) -> None:
-    """CompileError when the rows of all layers together are more than ``limit``."""
-    used = 0
-    for name, rows in sizes:
-        if used + rows > limit:
-            total = sum(count for _, count in sizes)
-            raise CompileError(
-                f"The network needs {total * row_kib:.1f} KiB of {what} ({total} rows), the engine "
-                f"has {limit * row_kib:.1f} KiB ({limit} rows): layer {name!r} needs {rows} rows "
-                f"where {limit - used} are left"
-            )
-        used += rows
 
 
 def _weight_bytes(layer: Layer, config: VisionConfig) -> bytes:

@@ -80,13 +80,14 @@ def import_tflite(data: bytes, name: str) -> Graph:
 def read_network(data: bytes, name: str) -> Reading:
     """What can be read of the file; TfliteError where it is none or is damaged."""
     model = _alive(read_file(data))
-    serious = [*model.faults, *type_blockers(model), *_unknown_operators(model)]
-    if inner_type(model) == "INT8":
-        serious += _versions(model)
     forms = list(_batch(model))
     model = _for_one_picture(model)
-    if serious:
+    types, is_int8 = type_blockers(model), inner_type(model) == "INT8"
+    if types or model.faults:
         model = _alive(as_int8(model))
+    serious = [*model.faults, *types, *_unknown_operators(model)]
+    if is_int8:  # another conversion makes others
+        serious += _versions(model)
     network = Network(model)
     for index in model.inputs[1:]:
         network.leave_unread((model.input,), (index,))

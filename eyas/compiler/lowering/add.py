@@ -6,7 +6,7 @@ rescales to the output. An input has 256 values, so that the engine looks the re
 
 from __future__ import annotations
 
-from eyas.compiler.errors import CompileError
+from eyas.compiler.errors import ScaleError
 from eyas.compiler.lowering.requantization import MAX_SHIFT, ChannelParameters, mantissa
 from models.vision.graph import Tensor
 
@@ -41,13 +41,13 @@ def add_parameters(label: str, first: Tensor, second: Tensor, target: Tensor) ->
 
     Raises
     ------
-    CompileError
+    ScaleError
         When the outputs' steps are too fine for the sums; ``label`` names the layer.
     """
     step = (1 << FRACTION_BITS) * target.scale
     multiplier, exponent = mantissa(_common_scale(first, second) / step)
     if exponent > 0:
-        raise CompileError(
+        raise ScaleError(
             f"{label}: the output's scale is {target.scale:g}, too small a part of its inputs', "
             f"{first.scale:g} and {second.scale:g}; the engine goes down to 2^-{FRACTION_BITS - 1}"
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eyas.compiler.errors import CompileError
+from eyas.compiler.errors import ScaleError
 from eyas.compiler.lowering.pooling import average_parameters
 from models.vision.graph import FullyConnected, Tensor
 from models.vision.weighted_nodes import Convolution, WeightedNode
@@ -147,7 +147,7 @@ def _rounded_once(
         bias, sums = bias + shifted, [moved]
     low, high = _multipliers(ratio, sums, pre_shift, shift)
     if low > high:
-        raise CompileError(
+        raise ScaleError(
             f"{node.label}: no multiplier of 31 bits rounds channel {channel}'s sums, up to "
             f"{bound}, times {ratio!r} as LiteRT does; change the scale of its output a little"
         )
@@ -194,8 +194,8 @@ def _multipliers(ratio: float, sums: list[range], pre_shift: int, shift: int) ->
     return least, greatest
 
 
-def _too_large(node: WeightedNode, channel: int, ratio: float) -> CompileError:
-    return CompileError(
+def _too_large(node: WeightedNode, channel: int, ratio: float) -> ScaleError:
+    return ScaleError(
         f"Layer {node.name!r}: channel {channel} is multiplied by {ratio:g} when it is "
         f"requantised; the engine multiplies by less than {1 << MAX_PRE_SHIFT}"
     )

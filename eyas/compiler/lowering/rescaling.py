@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyas.compiler.errors import CompileError
+from eyas.compiler.errors import ScaleError
 from eyas.compiler.lowering.requantization import (
     MAX_PRE_SHIFT,
     MAX_SHIFT,
@@ -36,7 +36,7 @@ def _rescaled(label: str, source: Tensor, ratio: float, count: int) -> ChannelPa
     multiplier = (multiplier << gained) // count
     exponent -= gained
     if exponent > MAX_PRE_SHIFT:
-        raise CompileError(
+        raise ScaleError(
             f"{label}: values are multiplied by {ratio:g} when they are requantised; the engine "
             f"multiplies by less than {1 << MAX_PRE_SHIFT}"
         )

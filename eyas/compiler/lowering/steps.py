@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,17 @@ from eyas.interfaces.vision.config import VisionConfig
 from eyas.interfaces.vision.isa import INSTRUCTION, Op
 from models.vision.graph import Tensor
 
-__all__ = ["Choice", "Part", "Shape", "Source", "Step", "check_limit", "no_weights", "sliding"]
+__all__ = [
+    "Choice",
+    "Part",
+    "Shape",
+    "Source",
+    "Step",
+    "Touch",
+    "check_limit",
+    "no_weights",
+    "sliding",
+]
 
 Padding = tuple[int, int, int, int]
 
@@ -169,6 +180,17 @@ class Step:
         window = self.shape.window(self.part.height, self.part.width)
         groups = window.groups(pitch, config.pixels)
         return self.shape.tiles * groups * self.shape.group_cycles
+
+
+class Touch(Protocol):
+    """What has a name, reads maps and writes one: a step, or what will be none."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+    @property
+    def output(self) -> str: ...
 
 
 Choice = Sequence[Step]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eyas.compiler.errors import CompileError
-from eyas.compiler.lowering.steps import Step
+from eyas.compiler.lowering.steps import Step, Touch
 from eyas.compiler.maps import MapLayout
 from eyas.interfaces.vision.config import VisionConfig
 
-__all__ = ["Allocation", "allocate"]
+__all__ = ["Allocation", "allocate", "shortage"]
 
 Lives = Mapping[str, tuple[tuple[int, int], ...]]
 """The spans in which each tensor needs its place: first and last step, in their order."""
@@ -73,7 +73,10 @@ def allocate(
         if bases is not None:
             break
     else:
-        raise CompileError(_does_not_fit(steps, layouts, lives, config))
+        raise CompileError(
+            shortage(steps, layouts, picture, output, config)
+            or _need(steps, layouts, lives, config) + ", and no arrangement of them was found"
+        )
     maps = {name: replace(layouts[name], base=base) for name, base in bases.items()}
     return Allocation(
         maps=maps,
@@ -83,7 +86,7 @@ def allocate(
 
 
 def _lives(
-    steps: Sequence[Step], picture: str, output: str
+    steps: Sequence[Touch], picture: str, output: str
 ) -> dict[str, tuple[tuple[int, int], ...]]:
     """Each tensor's first and last step; the picture is there before step 0."""
     lives = {picture: (-1, -1)}
@@ -155,26 +158,45 @@ def _release(
     )
 
 
-def _does_not_fit(
-    steps: Sequence[Step],
+def shortage(
+    steps: Sequence[Touch],
+    layouts: Mapping[str, MapLayout],
+    picture: str,
+    output: str,
+    config: VisionConfig,
+) -> str | None:
+    """A sentence on the layer whose maps are too much however they are arranged, or None."""
+    lives = _lives(steps, picture, output)
+    if _words_at(_worst(steps, layouts, lives), layouts, lives) <= config.bank_words:
+        return None
+    return _need(steps, layouts, lives, config)
+
+
+def _worst(steps: Sequence[Touch], layouts: Mapping[str, MapLayout], lives: Lives) -> int:
+    return max(range(len(steps)), key=lambda index: _words_at(index, layouts, lives))
+
+
+def _words_at(index: int, layouts: Mapping[str, MapLayout], lives: Lives) -> int:
+    return sum(layouts[name].words for name in _live_at(index, lives))
+
+
+def _live_at(index: int, lives: Lives) -> list[str]:
+    return [name for name, ((first, last),) in lives.items() if first <= index <= last]
+
+
+def _need(
+    steps: Sequence[Touch],
     layouts: Mapping[str, MapLayout],
     lives: Lives,
     config: VisionConfig,
 ) -> str:
-    def words_at(index: int) -> int:
-        return sum(
-            layouts[name].words
-            for name, ((first, last),) in lives.items()
-            if first <= index <= last
-        )
-
-    worst = max(range(len(steps)), key=words_at)
-    per_word = config.pixels * config.input_channels
+    worst = _worst(steps, layouts, lives)
+    words = _words_at(worst, layouts, lives)
+    values = sum(layouts[name].values for name in _live_at(worst, lives))
     return (
         f"The maps that live at layer {steps[worst].name!r} need "
-        f"{_kib(words_at(worst) * per_word)} of activation memory, the engine has "
-        f"{_kib(config.activation_bytes)}"
-        + ("" if words_at(worst) > config.bank_words else ", and no arrangement of them was found")
+        f"{_kib(words * config.pixels * config.input_channels)} of activation memory as laid out "
+        f"({_kib(values)} of values), the engine has {_kib(config.activation_bytes)}"
     )
 
 
