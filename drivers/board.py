@@ -7,6 +7,7 @@ overlay and on a real one.
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -89,16 +90,26 @@ class Board(ABC):
     A context manager; leaving it closes the board. Every method raises BoardClosed afterwards.
     A subclass implements the methods that begin with an underscore.
 
+    Threads may share a board through its drivers, whose calls come one after the other
+    (:class:`drivers.overlay.OverlayDriver`), and so do waits, resets, allocations and closing.
+    Registers are read and written without the lock, a word at a time, as hardware allows; a thread
+    that does so itself, or on a simulated board, takes ``lock``.
+
     Attributes
     ----------
     clock_hz : float
         Frequency of the overlay's clock, by which timeouts are counted.
+    lock : threading.RLock
+        Take it for calls that belong together, as ``with board.lock:``; a thread that has it may
+        call anything.
     """
 
     clock_hz: float
 
     def __init__(self) -> None:
         self._closed = False
+        # The board's and not a driver's: drivers of one overlay share registers and interrupt.
+        self.lock = threading.RLock()
 
     def read_register(self, offset: int) -> int:
         """Return the 32-bit register at byte ``offset``.
@@ -120,11 +131,12 @@ class Board(ABC):
 
     def allocate(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> Buffer:
         """Return zeroed memory shared with the overlay; OutOfMemory when there is none left."""
-        self._require_open("allocate memory")
         dimensions = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         if any(size < 1 for size in dimensions):
             raise ValueError(f"Every dimension of a buffer must be at least 1, not {dimensions}")
-        return self._allocate(dimensions, np.dtype(dtype))
+        with self.lock:
+            self._require_open("allocate memory")  # another thread may have closed it
+            return self._allocate(dimensions, np.dtype(dtype))
 
     def wait_interrupt(self, timeout_s: float, waiting_for: str) -> None:
         """Return when the overlay's interrupt line is high; at once if it already is.
@@ -138,10 +150,11 @@ class Board(ABC):
         waiting_for : str
             What the caller waits for, named in BoardTimeout.
         """
-        self._require_open(f"wait for {waiting_for}")
-        if not (timeout_s > 0 and math.isfinite(timeout_s)):
-            raise ValueError(f"A timeout must be a positive number of seconds, not {timeout_s}")
-        self._wait_interrupt(timeout_s, waiting_for)
+        with self.lock:
+            self._require_open(f"wait for {waiting_for}")
+            if not (timeout_s > 0 and math.isfinite(timeout_s)):
+                raise ValueError(f"A timeout must be a positive number of seconds, not {timeout_s}")
+            self._wait_interrupt(timeout_s, waiting_for)
 
     def interrupt_arrives(self) -> bool | None:
         """Whether the processor gets the interrupt whose cause stands in the overlay now.
@@ -154,14 +167,16 @@ class Board(ABC):
 
     def reset(self) -> None:
         """Bring the overlay to its state after power-on; buffers keep place and contents."""
-        self._require_open("reset")
-        self._reset()
+        with self.lock:
+            self._require_open("reset")
+            self._reset()
 
     def close(self) -> None:
-        """Release the board. Harmless twice."""
-        if not self._closed:
-            self._closed = True
-            self._close()
+        """Release the board, once a call of another thread is over. Harmless twice."""
+        with self.lock:
+            if not self._closed:
+                self._closed = True
+                self._close()
 
     @property
     def closed(self) -> bool:

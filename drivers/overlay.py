@@ -2,23 +2,68 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from drivers.board import Board
-from drivers.errors import DriverClosed, WrongOverlay
+from drivers.errors import BoardError, DriverClosed, WrongOverlay
 from eyas.interfaces.fields import RegisterBlock
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["OverlayDriver"]
+__all__ = ["DriverReplaced", "OverlayDriver", "exclusive"]
+
+Arguments = ParamSpec("Arguments")
+Driver = TypeVar("Driver", bound="OverlayDriver")
+Result = TypeVar("Result")
+
+
+class DriverReplaced(DriverClosed):
+    """A driver was used after another one was made on its board, which closed it."""
+
+    def __init__(self, action: str, name: str) -> None:
+        BoardError.__init__(
+            self,
+            f"Cannot {action}: a newer {name} driver took this one's place on the board; use the "
+            f"newer one, and one driver for all threads",
+        )
+
+
+def exclusive(
+    method: Callable[Concatenate[Driver, Arguments], Result],
+) -> Callable[Concatenate[Driver, Arguments], Result]:
+    """Make ``method`` hold the lock of the driver's board: its calls never meet another's.
+
+    Every public method that touches the overlay is one; the same thread may call one from another.
+    """
+
+    @wraps(method)
+    def one_at_a_time(
+        self: Driver, /, *arguments: Arguments.args, **options: Arguments.kwargs
+    ) -> Result:
+        with self.board.lock:
+            return method(self, *arguments, **options)
+
+    return one_at_a_time
 
 
 class OverlayDriver:
     """Registers by name, on a board that was seen to carry the right overlay.
 
     A context manager; leaving it closes the driver, not the board.
+
+    Threads may share a driver, and drivers may share a board: a call waits until that of another
+    thread is over (each ends in bounded time), and holds the board's lock until it has ended.  So
+    jobs, records and the interrupt's cause are never another call's.  Calls that belong together,
+    such as ``load`` and ``infer``, stand in ``with driver.board.lock:``.
+
+    A driver that keeps the overlay's state (a vision engine's programs, a switch's rings) closes an
+    older one of its board, which says so when it is used (DriverReplaced); those of the THC overlay
+    leave each other be.
 
     Parameters
     ----------
@@ -37,6 +82,12 @@ class OverlayDriver:
         When the board carries something else, or a version this driver does not know.
     """
 
+    shares_board: ClassVar[bool] = False
+    """Whether several drivers of one board are used side by side."""
+    _alone: ClassVar[weakref.WeakKeyDictionary[Board, weakref.ref[OverlayDriver]]] = (
+        weakref.WeakKeyDictionary()
+    )
+
     def __init__(
         self,
         board: Board,
@@ -49,7 +100,7 @@ class OverlayDriver:
         self.board = board
         self._registers = registers
         self._name = name
-        self._closed = False
+        self._closed = self._replaced = False
         found = self._read("identity")["value"]
         if found != identity:
             raise WrongOverlay(
@@ -62,7 +113,19 @@ class OverlayDriver:
                 f"The {name} overlay has version {version['major']}.{version['minor']}, this "
                 f"driver knows {version_major}.x; take driver and overlay of one release"
             )
+        if not self.shares_board:
+            self._take_the_board()
 
+    def _take_the_board(self) -> None:
+        """Close the driver that had the board until now."""
+        known = self._alone.get(self.board)
+        older = known() if known is not None else None
+        if older is not None and not older._closed:
+            older._replaced = True
+            OverlayDriver.close(older)  # not what PYNQ's drivers make of it: the board stays open
+        self._alone[self.board] = weakref.ref(self)
+
+    @exclusive
     def close(self) -> None:
         """Free the driver's memory; the board stays open. Harmless twice.
 
@@ -78,7 +141,7 @@ class OverlayDriver:
 
     def _require_open(self, action: str) -> None:
         if self._closed:
-            raise DriverClosed(action, self._name)
+            raise (DriverReplaced if self._replaced else DriverClosed)(action, self._name)
 
     def __enter__(self) -> Self:
         return self

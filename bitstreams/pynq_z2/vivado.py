@@ -33,7 +33,8 @@ _TCL = Template("""\
 #     vivado -mode batch -source $name.tcl
 #
 # It ends with an error, and without a bitstream, when the design does not close timing (setup, hold
-# or pulse width), when a register has no clock, and when Vivado's reports cannot be understood. Reports: ${name}_*.rpt.
+# or pulse width), when a register has no clock, and when Vivado's reports cannot be understood.
+# Reports: ${name}_*.rpt.
 
 set name $name
 set part $part
@@ -94,7 +95,7 @@ if {![regexp -line $$table $$summary match titles values]} {
 regsub -all {  +} [string trim $$titles] | titles
 set values [regexp -all -inline {[^ ]+} $$values]
 if {[llength [split $$titles |]] != [llength $$values]} {
-    error "The table of report_timing_summary has another form: this Vivado is not known to $name.tcl"
+    error "report_timing_summary has another form: this Vivado is not known to $name.tcl"
 }
 foreach {column label} {WNS(ns) WNS WHS(ns) WHS WPWS(ns) WPWS} {
     refuse_negative $$label [lindex $$values [lsearch -exact [split $$titles |] $$column]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from drivers.overlay import OverlayDriver
+from drivers.overlay import OverlayDriver, exclusive
 from drivers.real.pynq_board import PynqBoard, require_pynq
 from drivers.real.pynq_waiting import find_interrupt
 from drivers.switch import Switch
@@ -21,6 +21,7 @@ class ThcOverlay(ThcAggregator):
 
     _encoder: ThcEncoder | None = None
 
+    @exclusive
     def encoder(self) -> ThcEncoder:
         """Return the encoder of the same overlay, used one call at a time with the aggregator."""
         if self._encoder is None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from drivers.board import Board
 from drivers.errors import BoardTimeout
-from drivers.overlay import OverlayDriver
+from drivers.overlay import OverlayDriver, exclusive
 from drivers.switch.errors import SwitchError
 from drivers.switch.jobs import SwitchJob
 from eyas.interfaces.switch.config import SwitchConfig
@@ -64,6 +64,7 @@ class SwitchSetup(OverlayDriver):
         for name, fields in settings.items():
             self._write(name, **fields)
 
+    @exclusive
     def set_policy(
         self,
         policy: Policy,
@@ -134,6 +135,7 @@ class SwitchSetup(OverlayDriver):
         )
         self.policy = chosen
 
+    @exclusive
     def set_moderation(self, packets: int = 1, cycles: int = 0) -> None:
         """Have packets raise the interrupt when ``packets`` wait, or the first for ``cycles``.
 
@@ -161,6 +163,7 @@ class SwitchSetup(OverlayDriver):
         """Jobs that are enabled, by number."""
         return MappingProxyType(self._jobs)
 
+    @exclusive
     def configure(
         self,
         job: int,
@@ -236,6 +239,7 @@ class SwitchSetup(OverlayDriver):
         self._epochs[job] = epoch
         return epoch
 
+    @exclusive
     def close_job(self, job: int) -> None:
         """Stop ``job`` and flush it, and wait until the switch is idle.
 
@@ -276,15 +280,18 @@ class SwitchSetup(OverlayDriver):
         if status["code"] != SwitchCode.NONE:
             raise SwitchError(f"{what} job {job} was refused with", status["code"])
 
+    @exclusive
     def counters(self) -> dict[str, int]:
         """Cycles, frames, packets, beats and errors, by register; each wraps at 2^32."""
         return self._counters(COUNTERS)
 
+    @exclusive
     def faults(self) -> dict[str, int]:
         """Frames that were no packets of a job of this switch, by what was wrong with them."""
         self._require_open("read the counters")
         return {name.removeprefix("faults_"): self._read(name)["value"] for name in FAULT_COUNTERS}
 
+    @exclusive
     def outcomes(self, job: int) -> dict[Outcome, int]:
         """What became of the job's packets and slots; each counter wraps at 2^32."""
         self._require_open("read the counters")
@@ -295,6 +302,7 @@ class SwitchSetup(OverlayDriver):
             counts[outcome] = self._read("outcome_count")["value"]
         return counts
 
+    @exclusive
     def clear_counters(self) -> None:
         """Set every counter to 0."""
         self._require_open("clear the counters")

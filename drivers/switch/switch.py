@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from drivers.board import Board
 from drivers.errors import BoardTimeout, InterruptLost
+from drivers.overlay import exclusive
 from drivers.switch.errors import RingFull, SwitchError
 from drivers.switch.rings import Frames, SwitchRings, checked_frames
 from drivers.switch.setup import SwitchSetup
@@ -36,7 +37,7 @@ class Switch(SwitchSetup):
     Parameters
     ----------
     board : Board
-        The board that carries the overlay; it is reset.
+        The board that carries the overlay; it is reset, and a switch made on it before closed.
     ring_entries : int
         Frames, and packets, under way at once: a power of two from 4 to 4096.  On a board every
         batch costs the cleaning of the caches of all of them.
@@ -57,14 +58,15 @@ class Switch(SwitchSetup):
     """
 
     def __init__(self, board: Board, *, ring_entries: int = 256) -> None:
-        super().__init__(board)
-        self._rings = SwitchRings(board, ring_entries)
-        try:
-            self.set_policy(Policy.ESA)
-            self.reset()
-        except BaseException:
-            self.close()
-            raise
+        with board.lock:
+            super().__init__(board)
+            self._rings = SwitchRings(board, ring_entries)
+            try:
+                self.set_policy(Policy.ESA)
+                self.reset()
+            except BaseException:
+                self.close()
+                raise
 
     def _close(self) -> None:
         try:
@@ -76,6 +78,7 @@ class Switch(SwitchSetup):
         finally:
             self._rings.close()
 
+    @exclusive
     def reset(self) -> None:
         """Bring the overlay to its state after power-on: no job, empty slots, counters at 0.
 
@@ -100,6 +103,7 @@ class Switch(SwitchSetup):
         self.check()
 
     @property
+    @exclusive
     def room(self) -> int:
         """Frames that can be posted now."""
         self._require_open("ask for room")
@@ -112,6 +116,7 @@ class Switch(SwitchSetup):
     def _most_packets(self) -> int:
         return self._rings.entries
 
+    @exclusive
     def post(
         self,
         frames: Frames | npt.NDArray[np.uint8],
@@ -143,6 +148,7 @@ class Switch(SwitchSetup):
             self._posted = self._posted + count & 0xFFFF
             self.board.write_register(DOORBELL, self._posted)
 
+    @exclusive
     def reap(self) -> list[bytes]:
         """The packets that have left the switch since the last call, in order.
 
@@ -157,6 +163,7 @@ class Switch(SwitchSetup):
         packets, self._held = self._held, []
         return packets
 
+    @exclusive
     def wait(self, timeout_s: float | None = None) -> None:
         """Return when there are packets to reap, or all that was posted is done with.
 
@@ -178,6 +185,7 @@ class Switch(SwitchSetup):
         else:
             self._wait(timeout_s)
 
+    @exclusive
     def exchange(
         self,
         frames: Frames | npt.NDArray[np.uint8],
@@ -205,6 +213,7 @@ class Switch(SwitchSetup):
             if idle and start == count:
                 return self.reap()
 
+    @exclusive
     def check(self) -> None:
         """Raise SwitchError for the first error of the rings since the last call, if there is one.
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from drivers.board import Board
 from drivers.errors import BoardTimeout
+from drivers.overlay import exclusive
 from drivers.thc.driver import ThcDriver, ThcError
 from eyas.interfaces.thc.formats import (
     LookupTable,
@@ -37,7 +38,8 @@ class ThcAggregator(ThcDriver):
     Parameters
     ----------
     board : Board
-        The board that carries the overlay. Its drivers are used one call at a time.
+        The board that carries the overlay. Calls of all its drivers, of whichever thread, come
+        one after the other.
 
     Attributes
     ----------
@@ -56,6 +58,7 @@ class ThcAggregator(ThcDriver):
         super().__init__(board)
         self._jobs: dict[int, tuple[LookupTable, int, int]] = {}
 
+    @exclusive
     def open(self, table: LookupTable, workers: int, *, lane_bits: int = 8, job: int = 0) -> None:
         """Open ``job``: its table and limits stand until :meth:`close_job`.
 
@@ -96,6 +99,7 @@ class ThcAggregator(ThcDriver):
         self._command(f"Opening job {job}", open=1)
         self._jobs[job] = table, workers, lane_bits
 
+    @exclusive
     def close_job(self, job: int = 0) -> None:
         """Give the number of ``job`` free; ThcError with JOB_CLOSED when it is not open."""
         self._require_open("close a job")
@@ -106,6 +110,7 @@ class ThcAggregator(ThcDriver):
         self._jobs.pop(job, None)
         self._command(f"Closing job {job}", close=1)
 
+    @exclusive
     def aggregate(
         self,
         contributions: npt.NDArray[np.uint8],

@@ -6,7 +6,7 @@ import numpy as np
 
 from drivers.board import Board, Buffer
 from drivers.errors import BoardError, BoardTimeout, InterruptLost
-from drivers.overlay import OverlayDriver
+from drivers.overlay import OverlayDriver, exclusive
 from drivers.records import RecordReader
 from eyas.interfaces.thc.config import ThcConfig
 from eyas.interfaces.thc.registers import (
@@ -54,25 +54,29 @@ class ThcError(BoardError):
 class ThcDriver(OverlayDriver):
     """What both drivers share: one descriptor at a time, memory that is kept."""
 
+    shares_board = True
+
     def __init__(self, board: Board) -> None:
-        super().__init__(
-            board, THC_REGISTERS, name="THC", identity=IDENTITY, version_major=VERSION_MAJOR
-        )
-        self.config = ThcConfig(**self._read("shape"), **self._read("slot_capacity"))
-        self._buffers: dict[str, Buffer] = {}
-        self._tag = 0
-        self._described: dict[str, int] | None = None
-        self.cycles = 0
-        """Cycles that the last call's descriptors took."""
-        if not self._read("status")["idle"]:
-            board.reset()
-        self._forget_errors()
+        with board.lock:
+            super().__init__(
+                board, THC_REGISTERS, name="THC", identity=IDENTITY, version_major=VERSION_MAJOR
+            )
+            self.config = ThcConfig(**self._read("shape"), **self._read("slot_capacity"))
+            self._buffers: dict[str, Buffer] = {}
+            self._tag = 0
+            self._described: dict[str, int] | None = None
+            self.cycles = 0
+            """Cycles that the last call's descriptors took."""
+            if not self._read("status")["idle"]:
+                board.reset()
+            self._forget_errors()
 
     def _close(self) -> None:
         for buffer in self._buffers.values():
             buffer.close()
         self._buffers.clear()
 
+    @exclusive
     def counters(self) -> dict[str, int]:
         """Every counter of the overlay, by its register's name; each wraps at 2^32."""
         return self._counters(range(0x40, 0x60))

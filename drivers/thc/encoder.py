@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drivers.overlay import exclusive
 from drivers.thc.driver import ThcDriver
 from eyas.interfaces.thc.formats import (
     BLOCK_LOG2,
@@ -36,7 +37,8 @@ class ThcEncoder(ThcDriver):
     Parameters
     ----------
     board : Board
-        The board that carries the overlay. Its drivers are used one call at a time.
+        The board that carries the overlay. Calls of all its drivers, of whichever thread, come
+        one after the other.
 
     Attributes
     ----------
@@ -44,6 +46,7 @@ class ThcEncoder(ThcDriver):
         Cycles that the last :meth:`encode` took.
     """
 
+    @exclusive
     def encode(
         self,
         mantissas: npt.NDArray[np.int16],

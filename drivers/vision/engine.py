@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from drivers.board import Board, Buffer
 from drivers.errors import BoardTimeout, InterruptLost, JobError, ProgramError
-from drivers.overlay import OverlayDriver
+from drivers.overlay import OverlayDriver, exclusive
 from drivers.vision.pictures import PictureReader
 from drivers.vision.ring import (
     RECORD_BYTES,
@@ -125,12 +125,13 @@ class VisionEngine(OverlayDriver):
     """Classifies pictures on the vision overlay of ``board``.
 
     Several programs can be resident at once; switching between them costs nothing.  A context
-    manager; leaving it frees the driver's memory, not the board.
+    manager; leaving it frees the driver's memory, not the board.  Threads share one engine: their
+    calls come one after the other (:class:`drivers.overlay.OverlayDriver`).
 
     Parameters
     ----------
     board : Board
-        The board that carries the overlay. The driver is its only user.
+        The board that carries the overlay. A driver made on it before is closed.
 
     Attributes
     ----------
@@ -144,26 +145,32 @@ class VisionEngine(OverlayDriver):
     """
 
     def __init__(self, board: Board) -> None:
-        super().__init__(
-            board, VISION_REGISTERS, name="vision", identity=IDENTITY, version_major=VERSION_MAJOR
-        )
-        self.config = VisionConfig(
-            **self._read("shape"),
-            **self._read("activation_capacity"),
-            **self._read("weight_capacity"),
-            **self._read("program_capacity"),
-            **self._read("queue_capacity"),
-        )
-        self._resident: dict[int, _Resident] = {}
-        self._current: _Resident | None = None
-        self._ring: JobRing | None = None
-        self._ring_of: _Resident | None = None
-        self._tag = 0
-        self._recover()
-        self._write("interrupt_enable", done=1, error=1)
+        with board.lock:
+            super().__init__(
+                board,
+                VISION_REGISTERS,
+                name="vision",
+                identity=IDENTITY,
+                version_major=VERSION_MAJOR,
+            )
+            self.config = VisionConfig(
+                **self._read("shape"),
+                **self._read("activation_capacity"),
+                **self._read("weight_capacity"),
+                **self._read("program_capacity"),
+                **self._read("queue_capacity"),
+            )
+            self._resident: dict[int, _Resident] = {}
+            self._current: _Resident | None = None
+            self._ring: JobRing | None = None
+            self._ring_of: _Resident | None = None
+            self._tag = 0
+            self._recover()
+            self._write("interrupt_enable", done=1, error=1)
 
     # Programs -----------------------------------------------------------------------------------
 
+    @exclusive
     def load(self, program: Program) -> None:
         """Make ``program`` resident, and the one that :meth:`infer` runs.
 
@@ -204,6 +211,7 @@ class VisionEngine(OverlayDriver):
         self._resident[resident.slot] = resident
         self._current = resident
 
+    @exclusive
     def unload(self, program: Program | None = None) -> None:
         """Give the memory of ``program`` free, or of all programs."""
         self._resident = {
@@ -221,6 +229,7 @@ class VisionEngine(OverlayDriver):
 
     # Pictures -----------------------------------------------------------------------------------
 
+    @exclusive
     def infer(
         self, pictures: npt.NDArray[Any], *, timeout_s: float | None = None
     ) -> InferenceResult:
@@ -300,6 +309,7 @@ class VisionEngine(OverlayDriver):
             host_us=host,
         )
 
+    @exclusive
     def probe(self, picture: npt.NDArray[Any], layer: int) -> npt.NDArray[np.int8]:
         """The output map of layer number ``layer`` for one picture: int8 [H, W, C].
 
@@ -338,6 +348,7 @@ class VisionEngine(OverlayDriver):
             output.invalidate()
             return unpack_map(output.array[np.newaxis], place, self.config)[0]
 
+    @exclusive
     def layer_counters(self) -> list[LayerCounters]:
         """Counters of every layer in the last run, in the program's order."""
         counters = []
@@ -355,6 +366,7 @@ class VisionEngine(OverlayDriver):
             )
         return counters
 
+    @exclusive
     def counters(self) -> dict[str, int]:
         """Every counter of the overlay, by its register's name; each wraps at 2^32."""
         return self._counters(range(0x3C, 0x80))
