@@ -15,8 +15,8 @@ from tests.cli.conftest import Files, small_graph
 
 LAYER_KEYS = {"name", "op", "cycles", "macs", "utilisation"}
 KEYS = {
-    "pictures", "accuracy", "bit_exact", "core_cycles", "end_to_end_cycles", "host_us", "stalls",
-    "layers",
+    "name", "pictures", "accuracy", "bit_exact", "outputs", "core_cycles", "end_to_end_cycles",
+    "queued_cycles", "host_us", "stalls", "layers", "all",
 }  # fmt: skip
 
 
