@@ -13,7 +13,7 @@ import numpy.typing as npt
 from drivers.board import Board, Buffer
 from drivers.errors import BoardTimeout
 from drivers.simulated.allocator import ALIGNMENT, Allocator
-from drivers.simulated.build import Progress, build_model
+from drivers.simulated.build import Progress, Trace, build_model
 from drivers.simulated.memory import PYNQ_Z2, MemoryModel
 from drivers.simulated.model import Model
 
@@ -79,7 +79,8 @@ class SimulatedBoard(Board):
         Model a processor's caches between ``Buffer.array`` and memory: a driver that forgets a
         flush or an invalidate then fails as it would on hardware.
     trace : path or None
-        Write a VCD waveform there; needs a model of its own, some times slower.
+        Write a waveform there, FST for ``.fst`` and VCD for any other suffix; needs a model of its
+        own, which is several times slower.
     progress : callable or None
         Told how the model's build goes, when it is not in the cache.
 
@@ -114,7 +115,7 @@ class SimulatedBoard(Board):
         self.clock_hz = clock_hz
         self._caches = caches
         library = build_model(
-            verilog, top=top, parameters=parameters, trace=trace is not None, progress=progress
+            verilog, top=top, parameters=parameters, trace=_kind(trace), progress=progress
         )
         pages = mmap.mmap(-1, dram_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._dram = np.frombuffer(pages, np.uint8)
@@ -222,3 +223,10 @@ class SimulatedBoard(Board):
         self._require_open("clear faults")
         self._model.clear_faults()
         self._model.lose_interrupts(False)
+
+
+def _kind(trace: str | Path | None) -> Trace:
+    """The format of a waveform's file."""
+    if trace is None:
+        return None
+    return "fst" if Path(trace).suffix.lower() == ".fst" else "vcd"

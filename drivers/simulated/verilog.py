@@ -23,7 +23,7 @@ from typing import Protocol
 from drivers.errors import BuildFailed, ToolMissing
 from drivers.simulated.build import Progress
 from drivers.simulated.cache import cache_folder, cannot_be_kept, discard, is_whole, keep
-from drivers.simulated.toolchain import wasm_environment
+from drivers.simulated.wasm import wasm_environment
 
 __all__ = ["overlay_verilog"]
 

@@ -7,7 +7,6 @@ that help answers at once and a missing extra stops only the commands that need 
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Annotated
 
 import typer
@@ -33,14 +32,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Quantised networks on our own RTL, simulated cycle by cycle.
+    help="""Run quantised networks on our own RTL, simulated cycle by cycle.
 
-Start with **eyas demo**. Then: **eyas fetch** published networks, **eyas compile** one of them or
-one of yours, **eyas run** the program on the simulated board, and look at the hardware with **eyas
-report** and **eyas verilog**.
+Start with **eyas demo**. Then fetch published networks with **eyas fetch**, compile one of them or
+one of your own with **eyas compile**, and run it on the simulated board with **eyas run**. **eyas
+report** and **eyas verilog** show the hardware.
 
-Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer
-is no (a check found a difference); 2 the command could not answer. EYAS_DEBUG=1 shows tracebacks.
+Results go to standard output, everything else to standard error. Exit codes: 0, the command did
+what you asked; 1, it did, and a check found a difference; 2, it could not do it. Set EYAS_DEBUG=1
+to see tracebacks.
 """,
 )
 
@@ -60,15 +60,25 @@ def options(
         ),
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log what is being done, to standard error.")
+        bool, typer.Option("--verbose", "-v", help="Say on standard error what is done.")
     ] = False,
 ) -> None:
     """Options of every command."""
     logging.basicConfig(
-        stream=sys.stderr,
+        handlers=[_Notes()],
         level=logging.INFO if verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
+        format="%(name)s: %(message)s" if verbose else "eyas: %(message)s",
+        force=True,
     )
+
+
+class _Notes(logging.Handler):
+    """Prints a record above the progress bars, which own standard error while they move."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from eyas.cli.common.console import notes
+
+        notes.print(self.format(record), soft_wrap=True, markup=False)
 
 
 app.command()(demo)

@@ -29,26 +29,27 @@ def bitstream(
             "-o",
             metavar="DIR",
             file_okay=False,
-            help="Folder for the files; made when it is not there.",
+            help="Folder for the files. It is made if it is not there.",
         ),
     ],
     flow: Annotated[
         FlowName,
-        typer.Option(help="Tools that make the bitstream; *openxc7* is experimental."),
+        typer.Option(help="Tools that make the bitstream. *openxc7* is experimental."),
     ] = FlowName.vivado,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the tool's inputs and stop there.")
+        bool, typer.Option("--dry-run", help="Write the tool's inputs, and do not run the tool.")
     ] = False,
     config: BuildConfigOption = "default",
 ) -> None:
     """Build an overlay's bitstream for the PYNQ-Z2, or write everything the tool needs.
 
-    Leaves in DIR: NAME.v (the overlay inside the processing system), NAME.xdc, NAME.tcl, NAME.hwh
-    (what PYNQ reads beside the bitstream) and manifest.json; then NAME.bit and NAME.bin. A design
-    that does not close timing is no bitstream but an error.
+    DIR then holds OVERLAY.v (the overlay inside the processing system), OVERLAY.xdc, OVERLAY.tcl,
+    OVERLAY.hwh (which PYNQ reads beside the bitstream) and manifest.json; after the tool has run,
+    also OVERLAY.bit and OVERLAY.bin. If the design misses its timing, the command fails and writes
+    no bitstream.
     """
     from bitstreams.pynq_z2.build import FLOWS, BuildError, build, write_inputs
-    from drivers.simulated.toolchain import wasm_cache
+    from drivers.simulated.wasm import wasm_cache
     from eyas.cli.common.console import notes, say
     from eyas.cli.common.files import check_folder
 

@@ -21,18 +21,21 @@ __all__ = ["board"]
 board = typer.Typer(
     name="board",
     no_args_is_help=True,
-    help="PYNQ-Z2 boards, real and simulated: what is reachable, what it carries, a self-test.",
+    help="List PYNQ-Z2 boards, real and simulated; look at one; test one.",
 )
 
 OverlaysArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[OVERLAY]...", help="Such as *vision* (all).")
+    list[str] | None,
+    typer.Argument(
+        metavar="OVERLAY", help="*vision*, *thc* or *switch*. Without a name, all of them."
+    ),
 ]
-SimulatedOption = Annotated[
-    bool, typer.Option("--simulated", help="The Verilated overlay in this process.")
-]
+SimulatedOption = Annotated[bool, typer.Option("--simulated", help="Use the simulated board.")]
 RemoteOption = Annotated[
     str | None,
-    typer.Option("--remote", metavar="ADDRESS", help="A board that serves PYNQ.remote there."),
+    typer.Option(
+        "--remote", metavar="ADDRESS", help="Use the board that serves PYNQ.remote at this address."
+    ),
 ]
 BitstreamsOption = Annotated[
     Path,
@@ -40,14 +43,14 @@ BitstreamsOption = Annotated[
         "--bitstreams",
         metavar="DIR",
         file_okay=False,
-        help="Where *vision.bit* and *vision.hwh*, and so on, are.",
+        help="Folder with *vision.bit*, *vision.hwh* and so on.",
     ),
 ]
 
 
 @board.command("list")
 def list_boards(remote: RemoteOption = None, json: JsonOption = False) -> None:
-    """Say which boards can be reached, and why others cannot. Nothing is loaded or built."""
+    """List the boards that can be used, and say why others cannot. Nothing is loaded or built."""
     from rich.markup import escape
 
     from eyas.cli.common.console import print_json, say
@@ -78,13 +81,13 @@ def info(
         bool,
         typer.Option(
             "--keep",
-            help="Load nothing: read the overlay that the board carries already, and its counters "
-            "as they stand. Reading a board that carries none can hang it.",
+            help="Load no bitstream: look at the overlay that is on the board already. If there is "
+            "none, this can hang the board.",
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show an overlay's identity, version, shape and counters."""
+    """Show an overlay's identity, version, size and counters."""
     from eyas.cli.common.console import print_json, say
     from eyas.interfaces.overlays import OVERLAYS
 
@@ -96,10 +99,16 @@ def info(
         print_json(found)
         return
     for overlay, content in found.items():
-        say(f"{overlay} overlay, version {content['version']}, {content['clock_hz'] / 1e6:g} MHz")
+        say(
+            f"{overlay} overlay, version {content['version']}, identity {content['identity']}, "
+            f"clock {content['clock_hz'] / 1e6:g} MHz"
+        )
         for group in ("shape", "status", "error", "counters"):
-            for name, value in content[group].items():
-                say(f"  {group:10}{name:26}{value:>12,}")
+            say(f"  {group}")
+            values = {name: f"{value:,}" for name, value in content[group].items()}
+            names, figures = (max(map(len, part), default=0) for part in (values, values.values()))
+            for name, value in values.items():
+                say(f"    {name:{names}}  {value:>{figures}}")
 
 
 @board.command()
@@ -110,9 +119,9 @@ def selftest(
     bitstreams: BitstreamsOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Try identity, memory, interrupt, and a network or an aggregation with known answers.
+    """Test identity, memory and interrupt, then a network or an aggregation with known answers.
 
-    The same as **python -m drivers.selftest**, which needs no command line's extra.
+    A board without this command has the same test: **python -m drivers.selftest**.
     """
     from rich.markup import escape
 
@@ -148,13 +157,14 @@ def _opened(
 ) -> Iterator[Board]:
     """The board, closed behind the ``with``."""
     from drivers.open_board import open_board
-    from drivers.simulated.toolchain import require_tools
     from eyas.cli.common.console import notes
 
     if simulated and remote is not None:
         raise CommandError("--simulated and --remote name two boards; give one of them")
     if simulated:
-        require_tools("verilator", "compiler", "perl")
+        from drivers.simulated.toolchain import require_simulator
+
+        require_simulator()
     with notes.status(f"Opening the {overlay} board"):
         opened = open_board(
             overlay,
@@ -229,15 +239,11 @@ def _through_pynq(remote: str | None) -> tuple[bool, str]:
 
 def _simulator() -> tuple[bool, str]:
     """Whether the simulated boards can be built."""
-    from importlib.util import find_spec
-
-    from drivers.errors import ToolMissing
-    from drivers.simulated.toolchain import require_tools
+    from drivers.errors import EyasError
+    from drivers.simulated.toolchain import require_simulator
 
     try:
-        require_tools("verilator", "compiler", "perl")
-    except ToolMissing as error:
+        require_simulator()
+    except EyasError as error:
         return False, str(error)
-    if find_spec("amaranth") is None:
-        return False, "Amaranth was not found; install it with: pip install 'eyas[sim]'"
     return True, "the Verilated overlay, in this process"

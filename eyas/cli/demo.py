@@ -27,20 +27,21 @@ def demo(
             "--keep",
             metavar="DIR",
             file_okay=False,
-            help="Keep the quantised graph, the program and the pictures there, for *eyas run*.",
+            help="Keep the network, the program and the pictures in this folder, for *eyas run*.",
         ),
     ] = None,
 ) -> None:
     """Train, quantise, compile and run a small network on the simulated board.
 
-    Handwritten digits (real scans, from scikit-learn) are classified by the RTL, and each number it
-    gives is compared with the reference. Then four workers' gradients are summed by the RTL
-    without being decompressed, and two jobs share a switch's four slots. Most of the time goes into
-    building the simulators, once.
+    The RTL classifies handwritten digits (real scans, from scikit-learn), and each number that it
+    gives is compared with the reference. Then the RTL adds the gradients of four workers without
+    decompressing them, and two jobs share the four slots of a switch. The first run takes some
+    minutes, because it builds three simulators.
     """
     import numpy as np
 
-    from eyas.cli.common.console import notes, progress, results, say
+    from drivers.simulated.toolchain import require_simulator
+    from eyas.cli.common.console import notes, progress, say, show
     from eyas.cli.common.files import check_folder
     from eyas.cli.switch.round import share_slots
     from eyas.cli.thc.round import run_round
@@ -55,6 +56,7 @@ def demo(
 
     if keep is not None:
         check_folder(keep)
+    require_simulator()  # before the training
     data = digits()
     network = DigitsNet()
     with progress() as bars:
@@ -83,7 +85,7 @@ def demo(
         program.save(keep / "digits.eyas")
         np.savez(keep / "digits.npz", images=data.test_images, labels=data.test_labels)
 
-    results.print(layer_table(program, found))
+    show(layer_table(program, found))
     say(
         f"Accuracy on {len(data.test_images)} held-out pictures: "
         f"float {accuracy(network, data.test_images, data.test_labels):.2%}, "

@@ -95,7 +95,10 @@ CATALOGUE: Final[dict[Collection, tuple[Download, ...]]] = {
 def fetch(
     names: Annotated[
         list[Collection] | None,
-        typer.Argument(metavar="[NAMES]...", help="What to fetch; everything by default."),
+        typer.Argument(
+            metavar="NAME",
+            help="*resnet8*, *vww*, *kws* or *fashion-mnist*. Without a name, all are fetched.",
+        ),
     ] = None,
     directory: Annotated[
         Path,
@@ -105,15 +108,16 @@ def fetch(
             metavar="DIR",
             envvar="EYAS_DATA",
             file_okay=False,
-            help="Where the files go.",
+            help="Folder for the files.",
         ),
     ] = Path("data"),
 ) -> None:
     """Fetch MLPerf Tiny's networks and Fashion-MNIST.
 
-    NAMES are *resnet8*, *vww* and *kws* (MLCommons, Apache-2.0), and *fashion-mnist* (Zalando, MIT:
-    the four original IDX files). Files are checked by their SHA-256; one that broke off goes on
-    where it was, and one that is there already is left alone.
+    *resnet8*, *vww* and *kws* are int8 networks (MLCommons, Apache-2.0), for *eyas compile*.
+    *fashion-mnist* is the four original IDX files (Zalando, MIT), for *eyas thc train*; *eyas run*
+    reads their pictures too. Every file is checked by its SHA-256. If a download breaks off, the
+    same command goes on from there. A file that is there already is not fetched again.
     """
     from eyas.cli.common.console import bytes_progress, say
     from eyas.cli.common.files import check_folder

@@ -16,15 +16,15 @@ def report(
     config: BuildConfigOption = "default",
     json: JsonOption = False,
 ) -> None:
-    """Estimate what an overlay takes of the xc7z020, by synthesis with Yosys.
+    """Estimate how much of the xc7z020 an overlay needs, by synthesis with Yosys.
 
-    Placement and routing are not done: the figures are a synthesis estimate and say nothing of a
-    clock frequency. Takes minutes for the larger overlays.
+    Nothing is placed or routed, so the figures say nothing about a clock frequency. The larger
+    overlays take some minutes.
     """
     from bitstreams.pynq_z2.designs import DESIGNS
     from bitstreams.synthesis import XC7Z020, synthesize
-    from drivers.simulated.toolchain import wasm_cache
-    from eyas.cli.common.console import notes, print_json, results, say, table
+    from drivers.simulated.wasm import wasm_cache
+    from eyas.cli.common.console import notes, print_json, say, show, table
 
     core = DESIGNS[overlay.value].create(config)
     title = f"{overlay.value} overlay, {config} configuration"
@@ -32,18 +32,26 @@ def report(
         found = synthesize(core, top=overlay.value)
     figures = found.as_dict()
     if json:
-        print_json(figures)
+        print_json(
+            {
+                "overlay": overlay.value,
+                "config": config,
+                **figures,
+                "chip": dict(XC7Z020),
+                "share": {name: figures[name] / XC7Z020[name] for name in _NAMES},
+            }
+        )
     else:
         rows = [
             (
                 label,
-                f"{figures[name]:g}",
+                f"{figures[name]:,.10g}",
                 f"{XC7Z020[name]:,}",
                 f"{figures[name] / XC7Z020[name]:.1%}",
             )
             for name, label in _NAMES.items()
         ]
-        results.print(
+        show(
             table(
                 title,
                 ("resource", "used", "xc7z020 has", "share"),

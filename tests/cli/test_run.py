@@ -20,8 +20,8 @@ from tests.tflite_builder import TfliteBuilder
 SEED = 8
 LAYER_KEYS = {"name", "op", "cycles", "macs", "utilisation"}
 KEYS = {
-    "pictures", "accuracy", "bit_exact", "core_cycles", "end_to_end_cycles", "host_us", "stalls",
-    "layers",
+    "name", "pictures", "accuracy", "bit_exact", "outputs", "core_cycles", "end_to_end_cycles",
+    "queued_cycles", "host_us", "stalls", "layers", "all",
 }  # fmt: skip
 
 

@@ -40,8 +40,13 @@ def test_the_table_has_a_column_a_job(eyas) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--slots", 3), "Slots are a power of two from 1 to 256, not 3"),
+        (("--slots", 3), "--slots must be a power of two from 1 to 256, not 3"),
         (("--jobs", 3, "--policy", "switchml"), "needs 2 slots of its own: 4 are too few"),
+        (("--loss", 1), "--loss must be less than 1: of 1, no packet arrives"),
+        (("--slots", 512, "--switch", "rtl"), "--slots must be a power of two from 1 to 256"),
+        (("--seed", -1), "should be greater than or equal to 0"),
+        (("--plot", "nowhere/slots.svg"), "there is no folder nowhere"),
+        (("--loss", 0.5, "--duplication", 0.6), "together are at most 1"),
         (("--loss", 1.5), "Loss is a share from 0 to 1, not 1.5"),
         (("--priority", 5), "2 jobs need 2 times --priority, not 1"),
         (("--priority", 5, "--priority", 300), "--priority must be 1 to 255, not 300"),
@@ -53,5 +58,5 @@ def test_the_table_has_a_column_a_job(eyas) -> None:
 def test_what_cannot_work_is_refused_in_a_sentence(eyas, arguments, message: str) -> None:
     answer = eyas("switch", "run", *arguments)
     assert answer.code == 2
-    assert message in " ".join(answer.err.split())
+    assert message in " ".join(answer.err.replace("│", " ").split())
     assert answer.out == ""

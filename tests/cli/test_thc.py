@@ -24,7 +24,7 @@ def test_the_same_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert eyas("thc", "table", "--bits", "2", "--granularity", "34", "--clamp", "0.001953125") == 0
     out = capsys.readouterr().out
     assert "0 13 21 34" in out
-    assert "threshold 3.097269" in out
+    assert "beyond 3.097269 standard deviations" in out
 
 
 @pytest.mark.parametrize(

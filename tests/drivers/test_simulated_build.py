@@ -93,7 +93,7 @@ def test_what_the_model_depends_on(compiler, tmp_path, monkeypatch):
     models.add(build_model(design(body="// more"), top="dummy"))
     models.add(build_model(design(), top="dummy", parameters={"N": 2}))
     models.add(build_model(design(), top="dummy", parameters={"N": 3}))
-    models.add(build_model(design(), top="dummy", trace=True))
+    models.add(build_model(design(), top="dummy", trace="vcd"))
     compiler(COMPILER.replace("a host", "another host"))
     models.add(build_model(design(), top="dummy"))
     harness = tmp_path / "harness.cpp"

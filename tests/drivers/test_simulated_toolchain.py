@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from drivers.errors import ToolMissing
-from drivers.simulated import toolchain
+from drivers.errors import BuildFailed, ToolMissing
+from drivers.simulated import toolchain, wasm
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +48,13 @@ def only(tmp_path, monkeypatch):
         ("compiler", r"apt install g\+\+"),
         ("make", "apt install make"),
         ("perl", "apt install perl"),
+        ("fst", "apt install zlib1g-dev liblz4-dev"),
     ],
 )
 def test_missing_tool_names_what_brings_it(only, tool, remedy):
+    if tool == "fst":  # a compiler that finds no header
+        write_tool(only, "verilator", verilator_script("Verilator 5.036"))
+        write_tool(only, "g++", "exit 1")
     with pytest.raises(ToolMissing, match=f"was not found; install it with: {remedy}$"):
         toolchain.require_tools(tool)
 
@@ -138,18 +142,30 @@ def homes(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_simulator_is_refused_before_any_work(homes, monkeypatch):
+    monkeypatch.setattr(toolchain, "require_tools", lambda *names: None)
+    monkeypatch.setenv("EYAS_CACHE", str(homes / "file" / "cache"))
+    with pytest.raises(BuildFailed, match=r"cannot be kept in .* set EYAS_CACHE to another folder"):
+        toolchain.require_simulator()
+    monkeypatch.setenv("EYAS_CACHE", str(homes / "cache"))
+    toolchain.require_simulator()
+    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ToolMissing, match=r"Amaranth was not found; .*pip install 'eyas\[sim\]'"):
+        toolchain.require_simulator()
+
+
 def test_yosys_keeps_itself_where_it_can(homes, monkeypatch):
     monkeypatch.setenv("HOME", str(homes))
-    assert toolchain.wasm_environment() == {}
+    assert wasm.wasm_environment() == {}
     monkeypatch.setenv("HOME", str(homes / "file" / "home"))
     monkeypatch.setenv("EYAS_CACHE", str(homes / "cache"))
     tools = homes / "cache" / "tools"
-    assert toolchain.wasm_environment() == {
+    assert wasm.wasm_environment() == {
         "XDG_CACHE_HOME": str(tools), "YOWASP_CACHE_DIR": str(tools / "YoWASP"),
     }  # fmt: skip
     assert tools.is_dir()
     monkeypatch.delenv("EYAS_CACHE")
-    with toolchain.wasm_cache():
+    with wasm.wasm_cache():
         assert Path(os.environ["XDG_CACHE_HOME"]).is_dir()
     assert "XDG_CACHE_HOME" not in os.environ
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,9 +17,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 
-__all__ = ["bytes_progress", "notes", "print_json", "progress", "results", "say", "table"]
+from eyas.cli.common.table import Table
+
+__all__ = [
+    "bytes_progress", "notes", "print_json", "progress", "results", "say", "show", "table",
+]  # fmt: skip
 
 results = Console(highlight=False)
 """Standard output, for the answer."""
@@ -30,6 +34,17 @@ notes = Console(stderr=True, highlight=False)
 def say(text: str) -> None:
     """Print one line of the answer, unbroken whatever the terminal's width."""
     results.print(text, soft_wrap=True)
+
+
+def show(found: Table) -> None:
+    """Print a table as wide as the terminal; into a file or a pipe, as wide as it is.
+
+    The environment variable COLUMNS, where it is set, says how wide in each case.
+    """
+    chosen = os.environ.get("COLUMNS", "")
+    width = int(chosen) if chosen.isdecimal() else results.width if results.is_terminal else None
+    for line in found.lines(width):
+        results.print(line, markup=False, soft_wrap=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -61,9 +76,4 @@ def bytes_progress() -> Progress:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table whose first column is left-aligned text and whose others are right-aligned."""
-    result = Table(title=title, title_justify="left")
-    for index, name in enumerate(columns):
-        result.add_column(name, justify="left" if index == 0 else "right")
-    for row in rows:
-        result.add_row(*row)
-    return result
+    return Table(title, tuple(columns), tuple(tuple(row) for row in rows))

@@ -49,7 +49,7 @@ ConfigOption = Annotated[
         metavar="NAME",
         parser=_one_of(CONFIGS["vision"]),
         help="Shape of the array: *default* (16 × 8 × 3, the published overlay) or *small* "
-        "(4 × 4 × 3, builds and simulates faster).",
+        "(4 × 4 × 3, faster to build).",
     ),
 ]
 BuildConfigOption = Annotated[
@@ -58,14 +58,17 @@ BuildConfigOption = Annotated[
         "--config",
         metavar="NAME",
         parser=_one_of(dict.fromkeys(chain(*CONFIGS.values()))),
-        help="What is built: *default*; *small*, a vision engine of 4 × 4 × 3; *large*, a switch "
-        "of 512 slots instead of 256.",
+        help="Size of the overlay: *default*; *small* (vision only: an array of 4 × 4 × 3); or "
+        "*large* (switch only: 512 slots instead of 256).",
     ),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
 ]
-OverlayArgument = Annotated[OverlayName, typer.Argument(help="Which overlay.", metavar="OVERLAY")]
+OverlayArgument = Annotated[
+    OverlayName, typer.Argument(help="*vision*, *thc* or *switch*.", metavar="OVERLAY")
+]
 ProgramPath = Annotated[
-    Path, typer.Argument(help="A program of *eyas compile*.", metavar="PROGRAM", dir_okay=False)
+    Path,
+    typer.Argument(help="A file that *eyas compile* wrote.", metavar="PROGRAM", dir_okay=False),
 ]

@@ -15,18 +15,22 @@ from eyas.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.table import Table
 
     from drivers.switch import Switch
-    from eyas.services.loopback.system import JobReport
+    from eyas.cli.common.table import Table
+    from eyas.services.loopback.system import JobReport, Loopback
 
 __all__ = ["job_table", "switch"]
 
 switch = typer.Typer(
     name="switch",
     no_args_is_help=True,
-    help="Many training jobs on one small aggregator memory (ESA-style).",
+    help="Let many training jobs share one small aggregator memory (ESA-style).",
 )
+
+
+LARGEST_SEED = 2**32 - 1
+MOST_SLOTS = 256
 
 
 class PolicyName(str, enum.Enum):
@@ -78,82 +82,108 @@ def group() -> None:
 
 @switch.command()
 def run(
-    jobs: Annotated[int, typer.Option("--jobs", help="Training jobs, 1 to 32.", min=1, max=32)] = 2,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", help="Training jobs, 1 to 32.", min=1, max=32)
+    ] = 2,
     workers: Annotated[
-        int, typer.Option("--workers", help="Workers of each job, 1 to 32.", min=1, max=32)
+        int,
+        typer.Option("--workers", metavar="N", help="Workers of each job, 1 to 32.", min=1, max=32),
     ] = 4,
     slots: Annotated[
-        int, typer.Option("--slots", help="Slots that the jobs share: a power of two, to 256.")
+        int,
+        typer.Option(
+            "--slots", metavar="N", help="Slots that the jobs share: a power of two, 1 to 256."
+        ),
     ] = 4,
     policy: Annotated[
         PolicyName,
         typer.Option(
             "--policy",
-            help="Who may have a slot: *esa* (higher priority takes it over), *atp* (first come), "
-            "*switchml* (each job has its own), *always*, *random* (baselines).",
+            help="Who gets a slot. *esa*: a higher priority takes it over. *atp*: the first that "
+            "comes. *switchml*: each job has slots of its own. *always* and *random*: a packet "
+            "takes it over always, or by chance, as a baseline.",
         ),
     ] = PolicyName.esa,
     priorities: Annotated[
         list[int] | None,
         typer.Option(
             "--priority",
-            help="A job's priority, 1 to 255; one a job, in order. By default each has half of the "
-            "one before, from 200 on.",
+            metavar="N",
+            help="A job's priority, 1 to 255. Give the option once for each job. By default the "
+            "first job has 200, and each next one half of that.",
         ),
     ] = None,
     quorum: Annotated[
         int | None,
-        typer.Option("--quorum", help="Workers that do for a sum. All by default.", min=1),
+        typer.Option(
+            "--quorum",
+            metavar="N",
+            help="A sum is complete with so many workers. By default it needs all.",
+            min=1,
+        ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option("--rounds", help="Gradients that each worker sends.", min=1)
+        int, typer.Option("--rounds", metavar="N", help="Gradients that each worker sends.", min=1)
     ] = 2,
     loss: Annotated[
-        float, typer.Option("--loss", metavar="SHARE", help="Share of packets lost on each hop.")
+        float,
+        typer.Option(
+            "--loss", metavar="SHARE", help="Share of packets lost on each hop, less than 1."
+        ),
     ] = 0.0,
     duplication: Annotated[
-        float, typer.Option("--duplication", metavar="SHARE", help="Share that comes twice.")
+        float,
+        typer.Option("--duplication", metavar="SHARE", help="Share of packets that come twice."),
     ] = 0.0,
     reorder: Annotated[
-        float, typer.Option("--reorder", metavar="SHARE", help="Share that comes late.")
+        float, typer.Option("--reorder", metavar="SHARE", help="Share of packets that come late.")
     ] = 0.0,
     which: Annotated[
         SwitchName,
         typer.Option(
             "--switch",
-            help="*golden* (the model), or *rtl* (the Verilated overlay behind its driver; built "
-            "once, then kept).",
+            help="*golden* is the model. *rtl* is the simulated overlay; its first run builds it.",
         ),
     ] = SwitchName.golden,
-    seed: Annotated[int, typer.Option("--seed", help="Of networks, pictures and losses.")] = 1,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            help="Start of all random choices: weights, pictures, losses.",
+            min=0,
+            max=LARGEST_SEED,
+        ),
+    ] = 1,
     plot: Annotated[
         Path | None,
         typer.Option(
             "--plot",
             metavar="FILE",
             dir_okay=False,
-            help="Draw who held which slot when, and results against time: .pdf, .png, .svg.",
+            help="Draw who held which slot when, and the results over time: .pdf, .png or .svg.",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Send real gradients of several jobs, compressed, through one switch and a lossy network.
+    """Send real, compressed gradients of several jobs through one switch and a lossy network.
 
-    Every worker's decoded gradients are compared with those of the others, and every sum with the
-    PyTorch reference. Time is virtual: a hop takes one to two units.
+    The gradients that a worker decodes are compared with those of the other workers, and every sum
+    with the PyTorch reference. Time is virtual: a hop takes one to two units.
     """
-    import torch
-
-    from eyas.cli.common.console import notes, print_json, progress, results, say
+    from eyas.cli.common.console import notes, print_json, progress, say, show
+    from eyas.cli.common.files import check_writable
     from eyas.cli.switch.gradients import digit_gradients
     from eyas.cli.switch.plot import plot_slots
     from eyas.cli.vision.plot import check_format
     from eyas.interfaces.switch.states import Policy
-    from eyas.services.loopback.gradient_job import GradientJob
-    from eyas.services.loopback.system import Loopback
     from models.switch.network import LossyNetwork
 
     check_format(plot)
+    check_writable(plot)
+    _check_slots(slots, which)
+    if policy is PolicyName.switchml:
+        _check_switchml(slots, jobs, quorum)
     if priorities is not None and len(priorities) != jobs:
         raise CommandError(f"{jobs} jobs need {jobs} times --priority, not {len(priorities)}")
     for value in priorities or ():
@@ -161,10 +191,22 @@ def run(
             raise CommandError(f"--priority must be 1 to 255, not {value}")
     if quorum is not None and quorum > workers:
         raise CommandError(f"--quorum must be at most the {workers} workers, not {quorum}")
+    if which is SwitchName.rtl:
+        from drivers.simulated.toolchain import require_simulator
+
+        require_simulator()
+    if loss == 1:
+        raise CommandError("--loss must be less than 1: of 1, no packet arrives")
     network = LossyNetwork(seed, loss, duplication, reorder)
+
+    import torch
+
+    from eyas.services.loopback.gradient_job import GradientJob
+    from eyas.services.loopback.system import Loopback
+
     levels = priorities or [max(1, 200 >> job) for job in range(jobs)]
     torch.set_num_threads(1)
-    with progress() as bars, _driver(which, slots, bars) as driver:
+    with progress() as bars, _driver(which, bars) as driver:
         loopback = Loopback(
             [
                 GradientJob(digit_gradients(seed + job, workers, rounds), levels[job], quorum)
@@ -177,7 +219,7 @@ def run(
         )
         task = bars.add_task("results delivered", total=None)
         loopback.progress = lambda done, total: bars.update(task, completed=done, total=total)
-        reports = loopback.run()
+        reports = _run(loopback, loss)
     if plot is not None:
         plot_slots(loopback, f"{policy.value}, {slots} slots, loss {loss:.0%}", plot)
     if json:
@@ -188,22 +230,57 @@ def run(
                 "slots": slots,
                 "workers": workers,
                 "loss": loss,
+                "duplication": duplication,
+                "reorder": reorder,
                 "seed": seed,
                 "jobs": [report.as_dict() for report in reports],
             }
         )
     else:
         title = f"{policy.value}, {slots} slots, {which.value} switch"
-        results.print(job_table(title, reports))
+        show(job_table(title, reports))
     if not all(report.equal and report.right for report in reports):
-        notes.print("eyas: the invariant is broken: see the last columns", soft_wrap=True)
+        notes.print("eyas: the invariant is broken: see the last two rows", soft_wrap=True)
         raise typer.Exit(ANSWER_IS_NO)
     if not json:
         say("Proof: all workers hold the same bits; every sum equals the PyTorch reference")
 
 
+def _check_slots(slots: int, which: SwitchName) -> None:
+    """Refuse slots that there are not, before anything is built."""
+    from eyas.interfaces.switch.config import DEFAULT_SWITCH
+
+    if not 1 <= slots <= MOST_SLOTS or slots & (slots - 1):
+        raise CommandError(f"--slots must be a power of two from 1 to {MOST_SLOTS}, not {slots}")
+    if which is SwitchName.rtl and slots > DEFAULT_SWITCH.slots:
+        raise CommandError(f"The switch has {DEFAULT_SWITCH.slots} slots, not {slots}")
+
+
+def _check_switchml(slots: int, jobs: int, quorum: int | None) -> None:
+    """Refuse what slots of a job's own do not allow."""
+    if slots < 2 * jobs:
+        raise CommandError(
+            f"Under switchml each of {jobs} jobs needs 2 slots of its own: {slots} are too few"
+        )
+    if quorum is not None:
+        raise CommandError("Under switchml there is no quorum: leave out --quorum")
+
+
+def _run(loopback: Loopback, loss: float) -> list[JobReport]:
+    """Run all jobs; CommandError when one gives up, for nothing of it can be compared then."""
+    try:
+        return loopback.run()
+    except ValueError:
+        for each in loopback.prepared:
+            if each.job.ended is not None:
+                raise CommandError(
+                    f"{each.job.ended}; the network loses too many packets (--loss {loss:g})"
+                ) from None
+        raise
+
+
 @contextmanager
-def _driver(which: SwitchName, slots: int, bars: Progress) -> Iterator[Switch | None]:
+def _driver(which: SwitchName, bars: Progress) -> Iterator[Switch | None]:
     """The RTL's driver, if the RTL is wanted."""
     if which is SwitchName.golden:
         yield None
@@ -217,6 +294,4 @@ def _driver(which: SwitchName, slots: int, bars: Progress) -> Iterator[Switch | 
         Switch(board) as driver,
     ):
         bars.update(task, completed=100)
-        if slots > driver.config.slots:
-            raise CommandError(f"The switch has {driver.config.slots} slots, not {slots}")
         yield driver

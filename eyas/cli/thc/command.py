@@ -15,7 +15,7 @@ __all__ = ["thc"]
 thc = typer.Typer(
     name="thc",
     no_args_is_help=True,
-    help="Compressed gradients that add up without being decompressed (THC).",
+    help="Add compressed gradients without decompressing them (THC).",
 )
 
 _WORKERS = (1, 4, 8)
@@ -31,9 +31,12 @@ def _share(text: str) -> float:
 
 @thc.command()
 def table(
-    bits: Annotated[int, typer.Option("--bits", help="Bits of an index: 2, 3 or 4.")] = 4,
+    bits: Annotated[
+        int, typer.Option("--bits", metavar="N", help="Bits of an index: 2, 3 or 4.")
+    ] = 4,
     granularity: Annotated[
-        int, typer.Option("--granularity", help="Entries lie in 0 to this number.")
+        int,
+        typer.Option("--granularity", metavar="N", help="Largest entry of the table, 1 to 4096."),
     ] = 30,
     clamp: Annotated[
         float,
@@ -41,17 +44,19 @@ def table(
             "--clamp",
             parser=_share,
             metavar="SHARE",
-            help="Share of coordinates clamped, both sides together, such as *1/32*.",
+            show_default="1/32",
+            help="Share of the coordinates that are clamped, on both sides together.",
         ),
     ] = 1 / 32,
     json: JsonOption = False,
 ) -> None:
-    """Solve for the lookup table that adds the least variance, and say what it costs.
+    """Find the lookup table whose rounding adds the least error, and print the error.
 
-    Variance is what rounding adds to a coordinate of variance 1 (it averages away over workers),
-    clamping what the clamped tails add (it does not).
+    The figures are for coordinates of variance 1. The error of rounding shrinks with the number of
+    workers; the error of clamping does not.
     """
-    from eyas.cli.common.console import print_json, say
+    from eyas.cli.common.console import print_json, say, show
+    from eyas.cli.common.console import table as table_of
     from models.thc.table import Quantizer
 
     found = Quantizer.optimal(bits, granularity, clamp)
@@ -69,12 +74,21 @@ def table(
             }
         )
         return
-    say(f"table     {' '.join(map(str, found.table.entries))}")
-    say(f"threshold {found.threshold:.6f} standard deviations")
-    say(f"variance  {found.variance:.5f}")
-    say(f"clamping  {found.clamping:.5f}")
-    errors = ", ".join(f"{found.error(n):.5f} ({n})" for n in _WORKERS)
-    say(f"NMSE      {errors} when so many workers hold the same vector")
+    say(f"Table of {bits} bits: {' '.join(map(str, found.table.entries))}")
+    say(
+        f"Clamped: a share of {clamp:g}, which lies beyond {found.threshold:.6f} standard "
+        f"deviations; largest entry {granularity}"
+    )
+    say(f"Error of rounding, one worker: {found.variance:.5f}")
+    say(f"Error of clamping: {found.clamping:.5f}")
+    say("")
+    show(
+        table_of(
+            "Error of the mean (NMSE), if all workers hold the same vector",
+            ("workers", "error"),
+            [(str(count), f"{found.error(count):.5f}") for count in _WORKERS],
+        )
+    )
 
 
 thc.command()(train)

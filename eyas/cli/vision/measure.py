@@ -55,8 +55,8 @@ class Measured:
 
     ``core_cycles`` (from the first instruction to the last result) and ``host_us`` (Python beside
     the simulation) are medians over all pictures.  ``end_to_end_cycles`` (doorbell to interrupt) is
-    the median of pictures that ran alone; ``queued_cycles`` the mean of all, which ran one behind
-    the other.  ``layers`` are those of the last picture.
+    the median of pictures that ran alone; ``queued_cycles`` the mean of all, which wait in
+    the driver's queue.  ``layers`` are those of the last picture.
     """
 
     outputs: npt.NDArray[np.int8]

@@ -13,12 +13,19 @@ from eyas.cli.common.errors import ANSWER_IS_NO
 from eyas.cli.common.options import JsonOption, ProgramPath
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from eyas.cli.common.table import Table
     from eyas.cli.vision.measure import Measured
     from eyas.interfaces.vision.program_file import Program
 
-__all__ = ["LAYER_COLUMNS", "cycles_line", "layer_rows", "layer_table", "run", "stalls"]
+__all__ = [
+    "LAYER_COLUMNS",
+    "cycles_line",
+    "layer_rows",
+    "layer_sums",
+    "layer_table",
+    "run",
+    "stalls",
+]
 
 
 def run(
@@ -28,19 +35,21 @@ def run(
         typer.Option(
             "--input",
             "-i",
-            metavar="X.npz",
+            metavar="FILE",
             dir_okay=False,
-            help="Arrays *images* (uint8 as scanned, or int8 quantised; N × H × W × C) and, where "
-            "there are any, *labels*.",
+            help="Pictures: an .npz file with the array *images* (N × H × W × C; uint8 as scanned, "
+            "int8 quantised, or float) and perhaps *labels*; or an IDX file of *eyas fetch*.",
         ),
     ],
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Take the first N pictures only.")
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help="Run the first N pictures only."),
     ] = None,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Compare every output with the reference; code 1 if one differs."
+            "--check",
+            help="Compare every output with the reference. The exit code is 1 if one differs.",
         ),
     ] = False,
     output: Annotated[
@@ -48,42 +57,53 @@ def run(
         typer.Option(
             "--output",
             "-o",
-            metavar="Y.npz",
-            help="Write the arrays *outputs* (int8: what the network's file calls its output) and "
-            "*logits* (int8: what the engine wrote; the same without a softmax).",
+            metavar="FILE.npz",
+            help="Write the arrays *outputs* (int8, the network's answers) and *logits* (int8, the "
+            "same before a softmax at the end).",
         ),
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
-            "--plot", metavar="FILE", help="Draw the time line by layer (.svg, .png or .pdf)."
+            "--plot", metavar="FILE", help="Draw when each layer ran: .pdf, .png or .svg."
+        ),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            help="Write the waveform of every signal: .vcd, or .fst (smaller; needs zlib and lz4). "
+            "It is large, so take few pictures: *--limit 1*.",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Run pictures through a program on the simulated board.
 
-    Prints accuracy, where there are labels, and the cycles of each layer. Cycles are those of the
-    RTL; host time is that of the simulation.
+    Prints the cycles of each layer, and the accuracy if there are labels. The first run builds the
+    simulator, which takes about a minute.
     """
     import numpy as np
 
-    from eyas.cli.common.console import notes, print_json, progress, results, say
-    from eyas.cli.common.files import check_writable, load_pictures
+    from eyas.cli.common.console import notes, print_json, progress, say, show
+    from eyas.cli.common.files import check_pictures, check_writable, load_pictures
     from eyas.cli.vision.check import compare
     from eyas.cli.vision.measure import class_accuracy, measure
     from eyas.cli.vision.plot import check_format, plot_timeline
-    from eyas.cli.vision.session import opened
+    from eyas.cli.vision.session import check_trace, opened
     from eyas.interfaces.files import write_atomically
     from eyas.interfaces.vision.program_file import Program
 
     check_format(plot)
-    check_writable(output)
-    check_writable(plot)
+    check_trace(trace)
+    for path in (output, plot, trace):
+        check_writable(path)
     program = Program.load(program_path)
     images, labels = load_pictures(pictures, limit)
+    check_pictures(images, program)
     difference = None
-    with progress() as bars, opened(program, bars) as engine:
+    with progress() as bars, opened(program, bars, trace) as engine:
         task = bars.add_task("pictures", total=len(images))
         found = measure(engine, program, images, lambda done: bars.update(task, completed=done))
         if check:
@@ -101,9 +121,9 @@ def run(
         plot_timeline(found.layers, f"{program.manifest.name}: one picture", plot)
     bit_exact = difference is None if check else None
     if json:
-        print_json(_summary(found, accuracy, bit_exact))
+        print_json(_summary(program, found, accuracy, bit_exact))
     else:
-        results.print(layer_table(program, found))
+        show(layer_table(program, found))
         for line in _lines(found, accuracy):
             say(line)
         if bit_exact:
@@ -117,9 +137,6 @@ LAYER_COLUMNS = (
     "layer", "op", "cycles", "MACs", "utilisation", "array", "requantise", "drain", "tables",
 )  # fmt: skip
 """Headings of :func:`layer_rows`: the last four say what a layer's cycles went to."""
-
-NAME_WIDTH = 28
-"""Characters of a layer's name in a table; published files have names of a hundred."""
 
 
 def layer_table(program: Program, found: Measured) -> Table:
@@ -149,17 +166,16 @@ def layer_rows(layers: list[dict[str, Any]], peak: int) -> list[tuple[str, ...]]
             *(f"{cycles:,}" if cycles else "–" for cycles in waits),
         )
 
-    sums = {
-        key: sum(item[key] for item in layers)
-        for key in (
-            "cycles", "macs", "array_cycles", "requantize_cycles", "drain_cycles", "table_cycles",
-        )
-    }  # fmt: skip
-    return [*(row(_short(item["name"]), item["op"], item) for item in layers), row("all", "", sums)]
+    return [
+        *(row(item["name"], item["op"], item) for item in layers),
+        row("all", "", layer_sums(layers)),
+    ]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :]
+def layer_sums(layers: list[dict[str, Any]]) -> dict[str, int]:
+    """Cycles and work of all ``layers`` together."""
+    keys = ("cycles", "macs", "array_cycles", "requantize_cycles", "drain_cycles", "table_cycles")
+    return {key: sum(item[key] for item in layers) for key in keys}
 
 
 def _lines(found: Measured, accuracy: float | None) -> list[str]:
@@ -167,7 +183,7 @@ def _lines(found: Measured, accuracy: float | None) -> list[str]:
         cycles_line(found),
         "Of the core's cycles the array waited "
         + ", ".join(f"{cycles:,} for {STALLS[cause]}" for cause, cycles in stalls(found).items()),
-        f"{found.host_us:,.0f} µs of Python a picture, simulation left out",
+        f"{found.host_us:,.1f} µs of Python a picture, without the simulation",
     ]
     if accuracy is not None:
         lines.append(f"Accuracy on {len(found.outputs)} pictures: {accuracy:.2%}")
@@ -202,19 +218,32 @@ def cycles_line(found: Measured) -> str:
     """Cycles a picture, alone and queued."""
     return (
         f"Cycles a picture: {found.core_cycles:,} of the core, {found.end_to_end_cycles:,} from "
-        f"doorbell to interrupt, {found.queued_cycles:,} one behind the other"
+        f"doorbell to interrupt, {found.queued_cycles:,} when pictures queue"
     )
 
 
-def _summary(found: Measured, accuracy: float | None, bit_exact: bool | None) -> dict[str, Any]:
+def _summary(
+    program: Program, found: Measured, accuracy: float | None, bit_exact: bool | None
+) -> dict[str, Any]:
     """What ``--json`` prints; without --check or labels ``bit_exact`` or ``accuracy`` is null."""
+    layers = [item.as_dict() for item in found.layers]
+    sums = layer_sums(layers)
     return {
+        "name": program.manifest["name"],
         "pictures": len(found.outputs),
         "accuracy": accuracy,
         "bit_exact": bit_exact,
+        "outputs": found.outputs.size,
         "core_cycles": found.core_cycles,
         "end_to_end_cycles": found.end_to_end_cycles,
+        "queued_cycles": found.queued_cycles,
         "host_us": found.host_us,
         "stalls": stalls(found),
-        "layers": [item.as_dict() for item in found.layers],
+        "layers": layers,
+        "all": {
+            **sums,
+            "utilisation": round(
+                sums["macs"] / (sums["cycles"] * program.config.macs_per_cycle), 4
+            ),
+        },
     }

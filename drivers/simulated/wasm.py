@@ -1,0 +1,70 @@
+"""Where Yosys from PyPI, which is WebAssembly, keeps itself once it is compiled."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from drivers.errors import BuildFailed
+from drivers.simulated.cache import cache_folder, can_be_written
+
+__all__ = ["wasm_cache", "wasm_environment"]
+
+
+def wasm_environment() -> dict[str, str]:
+    """Return the variables with which Yosys, as WebAssembly, finds a folder to keep itself in.
+
+    None where the user's own cache folder can be written; elsewhere Eyas's cache, or a folder that
+    goes when this process ends.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        own = Path(base) if base else Path.home() / ".cache"
+    except RuntimeError:  # there is no home
+        own = None
+    if own is not None and _usable(own / "wasmtime"):
+        return {}
+    try:
+        folder = cache_folder() / "tools"
+    except BuildFailed:
+        folder = None
+    if folder is None or not _usable(folder):
+        folder = _temporary_folder()
+    return {"XDG_CACHE_HOME": str(folder), "YOWASP_CACHE_DIR": str(folder / "YoWASP")}
+
+
+@contextmanager
+def wasm_cache() -> Iterator[None]:
+    """Have :func:`wasm_environment` in this process's environment for a while."""
+    variables = wasm_environment()
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@lru_cache
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="eyas-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _usable(folder: Path) -> bool:
+    try:
+        can_be_written(folder)
+    except OSError:
+        return False
+    return True
