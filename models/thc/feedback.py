@@ -15,12 +15,15 @@ class ErrorFeedback:
     A round is ``v = correct(name, gradient)``, encode ``v``, then ``keep(name, residual)`` with
     :meth:`models.thc.codec.Codec.residual`.  Errors are keyed by parameter and not by bucket, for
     buckets are rebuilt.
+
+    Where the loss is scaled, gradients and residuals are given with their ``scale``; errors are
+    kept in the units of the unscaled gradient, so that they are right when the scale has changed.
     """
 
     def __init__(self) -> None:
         self._errors: dict[str, Tensor] = {}
 
-    def correct(self, name: str, gradient: Tensor) -> Tensor:
+    def correct(self, name: str, gradient: Tensor, scale: float = 1.0) -> Tensor:
         """``gradient`` plus what was left of ``name``; a new tensor."""
         error = self._errors.get(name)
         if error is None:
@@ -30,11 +33,12 @@ class ErrorFeedback:
                 f"The error kept for {name} has shape {tuple(error.shape)}, "
                 f"its gradient {tuple(gradient.shape)}: it belongs to another model"
             )
-        return gradient + error
+        return gradient + error if scale == 1 else gradient.add(error, alpha=scale)
 
-    def keep(self, name: str, residual: Tensor) -> None:
+    def keep(self, name: str, residual: Tensor, scale: float = 1.0) -> None:
         """Remember what this round left of ``name``."""
-        self._errors[name] = residual.detach().clone()
+        error = residual.detach()
+        self._errors[name] = error.clone() if scale == 1 else error / scale
 
     def state_dict(self) -> dict[str, Tensor]:
         """The errors, for a checkpoint."""

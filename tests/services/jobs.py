@@ -15,8 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from eyas.services.aggregation.aggregator import Aggregator
 from eyas.services.aggregation.client import ServiceAggregator
 from eyas.services.aggregation.collectives import Peers
-from eyas.services.aggregation.job import Job
 from eyas.services.aggregation.reference import ReferenceAggregator
+from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.hook.thc_hook import ThcState, thc_hook
 from models.thc.codec import Codec
 from models.thc.table import Quantizer
@@ -214,16 +214,16 @@ def small_buckets(rank: int) -> tuple[list[list[int]], Tensor, dict[str, Tensor]
     return seen, weights(ddp), state.state_dict()["errors"]
 
 
-def die_at(rank: int, dying: int, step: int, sleeping: bool = False) -> tuple[float, str]:
-    """Rank ``dying`` ends (or sleeps) before ``step``; the others say how long they waited."""
+def die_at(rank: int, dying: int, step: int, sleep: float | None) -> tuple[float, str]:
+    """Rank ``dying`` ends (or sleeps) before ``step``; how long each rank waited, and its error."""
     ddp = wrapped()
-    state = ThcState(ddp, ReferenceAggregator(), timeout=4, grace=2)
+    state = ThcState(ddp, ReferenceAggregator(), timeout=4, grace=3)
     ddp.register_comm_hook(state, thc_hook)
     steps(rank, ddp, 0, step)
     if rank == dying:
-        if sleeping:
-            time.sleep(20)
-        os._exit(9)
+        if sleep is None:
+            os._exit(9)
+        time.sleep(sleep)
     began = time.monotonic()
     try:
         steps(rank, ddp, step, step + 1)
@@ -232,6 +232,34 @@ def die_at(rank: int, dying: int, step: int, sleeping: bool = False) -> tuple[fl
     finally:
         state.close()
     raise AssertionError("nothing was raised")
+
+
+def close_early(rank: int, closing: int) -> str:
+    """Rank ``closing`` closes its state while the others go on."""
+    ddp = wrapped()
+    state = ThcState(ddp, ReferenceAggregator(), timeout=4, grace=3)
+    ddp.register_comm_hook(state, thc_hook)
+    try:
+        if rank == closing:
+            return ""
+        steps(rank, ddp, 0, 1)
+    except RuntimeError:
+        return str(state.failure)
+    finally:
+        state.close()
+    raise AssertionError("nothing was raised")
+
+
+def patient(rank: int, seconds: float) -> bool:
+    """Rank 0 is away between two steps; whether training goes on."""
+    ddp = wrapped()
+    state = ThcState(ddp, ReferenceAggregator(), grace=0.5)
+    ddp.register_comm_hook(state, thc_hook)
+    steps(rank, ddp, 0, 1)
+    time.sleep(seconds if rank == 0 else 0)
+    steps(rank, ddp, 1, 2)
+    state.close()
+    return state.failure is None
 
 
 def by_service(
@@ -265,7 +293,7 @@ def mismatched_service(rank: int) -> None:
     """Rank 1 tells the service of other lanes; the workers themselves do not compare theirs."""
     peers = Peers()
     aggregator = ServiceAggregator("model", timeout=5)
-    job = Job(Codec.default().table, 3, 8 if rank != 1 else 16)
+    job = TrainingJob(Codec.default().table, 3, 8 if rank != 1 else 16)
     if rank == 1:
         time.sleep(1)  # the others begin the job
     try:

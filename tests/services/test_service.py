@@ -5,8 +5,8 @@ import torch
 
 from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
 from eyas.interfaces.thc.formats import LookupTable, pack, unpack
-from eyas.services.aggregation.job import Job
-from eyas.services.aggregation.sums import AggregationJob
+from eyas.services.aggregation.sums import JobSums
+from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.aggregation.units import ModelUnit
 from eyas.services.aggregation.wire import Frames, line
 from tests.services import jobs
@@ -16,11 +16,11 @@ TABLE = LookupTable([0, 3, 5, 7, 9, 11, 13, 14, 16, 17, 19, 21, 23, 25, 27, 30])
 SEED = 5
 
 
-def job(workers: int = 3, quorum: int | None = None) -> AggregationJob:
-    described = Job(TABLE, workers, 8)
+def job(workers: int = 3, quorum: int | None = None) -> JobSums:
+    described = TrainingJob(TABLE, workers, 8)
     unit = ModelUnit()
     unit.configure(described)
-    return AggregationJob(described, unit, quorum, patience=1.0)
+    return JobSums(described, unit, quorum, patience=1.0)
 
 
 def data(worker: int, seq: int, count: int = 5, kind=PacketKind.DATA, base: int = 0) -> Packet:

@@ -7,8 +7,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from eyas.interfaces.switch.packet import HEADER_BYTES, Lanes
+from eyas.interfaces.thc.formats import packed_size
 from eyas.services.aggregation.collectives import Peers
-from eyas.services.aggregation.job import Job
+from eyas.services.aggregation.training_job import TrainingJob
 
 __all__ = ["Aggregator", "AggregatorError", "Sums", "Traffic"]
 
@@ -55,6 +57,24 @@ class Traffic:
     resent_up: int = field(default=0)
     """Whole packets that were sent again."""
 
+    def count_norms(self, words: int) -> None:
+        """An all-reduce of so many 32-bit words."""
+        self.norms_up += 4 * words
+        self.norms_down += 4 * words
+
+    def count_packets(self, length: int, indices: int, bits: int, lane_bits: int) -> None:
+        """The exchange of a vector of ``length`` coordinates, padded to ``indices``."""
+        lanes = Lanes.UINT8 if lane_bits == 8 else Lanes.UINT16
+        lane_bytes = lane_bits // 8
+        headers = -(-indices // lanes.coordinates) * HEADER_BYTES
+        up, down = packed_size(length, bits), length * lane_bytes
+        self.payload_up += up
+        self.payload_down += down
+        self.padding_up += packed_size(indices, bits) - up
+        self.padding_down += indices * lane_bytes - down
+        self.headers_up += headers
+        self.headers_down += headers
+
     @property
     def total_up(self) -> int:
         """All that this worker sent."""
@@ -72,7 +92,7 @@ class Aggregator(Protocol):
     def facts(self) -> dict[str, object]:
         """Settings that must be alike on all workers, by name."""
 
-    def start(self, job: Job, peers: Peers) -> None:
+    def start(self, job: TrainingJob, peers: Peers) -> None:
         """Get ready for ``job``; all workers call this together.
 
         Raises

@@ -18,7 +18,7 @@ from torch import Tensor
 from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
 from eyas.services.aggregation.aggregator import AggregatorError, Sums
 from eyas.services.aggregation.collectives import Peers
-from eyas.services.aggregation.job import Job
+from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.aggregation.wire import Frames, line
 
 __all__ = ["ServiceAggregator"]
@@ -82,7 +82,7 @@ class ServiceAggregator:
         """What must be alike on all workers."""
         return {"aggregator": self._unit, "aggregator's address": self._address}
 
-    def start(self, job: Job, peers: Peers) -> None:
+    def start(self, job: TrainingJob, peers: Peers) -> None:
         """Start the service where it is ours to start, and introduce this worker."""
         if job.table.bits == 2:
             raise ValueError("Packets carry two indices to a byte: tables of 3 or 4 bits")

@@ -1,13 +1,15 @@
 """The other workers, as the hook's thread sees them: collectives that end, and say who is missing.
 
 PyTorch's gloo reports a lost peer by address, and only to its neighbours.  Here every worker waits
-in short turns and looks between them whether another one has failed; whoever notices a failure
-leaves a sign of life in the rendezvous store, and the error names the workers that left none.
+in short turns and looks between them whether another one has failed; whoever sees a failure looks
+which workers give signs of life, and all of them raise the same sentence.
 """
 
 from __future__ import annotations
 
+import pickle
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -15,12 +17,20 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import Store
 from torch.distributed import distributed_c10d
 
-__all__ = ["PeerLost", "Peers"]
+from eyas.services.aggregation.liveness import Liveness, Sign
 
+__all__ = ["PATIENCE", "PeerLost", "Peers"]
+
+PATIENCE = distributed_c10d.default_pg_timeout.total_seconds()
+"""Seconds that a worker waits for a slow one: gloo's default in PyTorch, half an hour."""
 _TURN = timedelta(milliseconds=500)
 """How often a waiting worker looks whether another one has failed."""
+
+_constructed: Counter[tuple[int, ...]] = Counter()
+"""How many Peers this process has made of some ranks: the same number on all of them."""
 
 
 class PeerLost(RuntimeError):
@@ -30,23 +40,33 @@ class PeerLost(RuntimeError):
 class Peers:
     """The workers of one process group, by collectives of their own.
 
-    The hook's collectives run on a group of their own (gloo), so that they do not mix with those
-    that PyTorch or the user starts from other threads.  All workers construct it together.
+    The hook's collectives run on connections of their own (gloo), so that they do not mix with
+    those that PyTorch or the user starts from other threads.  All workers construct it together.
 
     Parameters
     ----------
     group : ProcessGroup or None
         Whose ranks take part; the default group's when None.
     timeout : float
-        Seconds that a collective may take.
+        Seconds that a worker waits for a slow one: one that is alive and does not come.
     grace : float
-        Seconds in which the others must show that they are alive once a failure was seen.  A
-        failure is raised at most ``timeout + grace`` after the last worker came, and within
-        ``grace`` and a second where a connection broke.
+        Seconds in which the others must show a sign of life once a failure was seen.  A failure is
+        raised at most ``timeout + grace`` after the last worker came, and within ``grace`` and a
+        second where a connection broke because a worker ended.
+
+    Attributes
+    ----------
+    rank, size : int
+        This worker's number in the group, and how many there are.
+    ranks : list of int
+        Each worker's rank in the world, as messages name it.
     """
 
     def __init__(
-        self, group: dist.ProcessGroup | None = None, timeout: float = 60.0, grace: float = 5.0
+        self,
+        group: dist.ProcessGroup | None = None,
+        timeout: float = PATIENCE,
+        grace: float = 5.0,
     ) -> None:
         if not dist.is_initialized():
             raise RuntimeError(
@@ -54,67 +74,62 @@ class Peers:
             )
         if timeout <= 0 or grace <= 0:
             raise ValueError(f"Timeout and grace must be positive, not {timeout} and {grace}")
-        ranks = dist.get_process_group_ranks(group or dist.group.WORLD)
+        mine, ranks = dist.get_rank(), _ranks(group)
+        if mine not in ranks:
+            raise ValueError(f"Rank {mine} is not in the process group given to the hook")
         self.timeout = timeout
         self.grace = grace
-        self.rank = ranks.index(dist.get_rank())
+        self.rank = ranks.index(mine)
         self.size = len(ranks)
-        self._ranks = ranks
+        self.ranks = ranks
         self._shared = 0
-        self._group = dist.new_group(
-            ranks,
-            backend="gloo",
-            timeout=timedelta(seconds=timeout),
-            use_local_synchronization=True,
-        )
         # Names that several hooks in one job do not share; alike on all workers.
-        name = self._group.group_name
-        self._store = distributed_c10d.PrefixStore(
-            f"eyas/{name}/", distributed_c10d._get_default_store()
-        )
+        _constructed[tuple(ranks)] += 1
+        name = f"eyas/{'_'.join(map(str, ranks))}/{_constructed[tuple(ranks)]}/"
+        store = distributed_c10d.PrefixStore(name, distributed_c10d._get_default_store())
+        # A connection of its own: whoever waits for a key on the other one would hold it up.
+        self._store: Store = store.clone()  # type: ignore[attr-defined]
+        self._life = Liveness(self._store, self.rank, self.size)
+        try:
+            # Not by new_group, whose names depend on the groups that a rank has been in.
+            self._gloo: Any = distributed_c10d.ProcessGroupGloo(
+                store, self.rank, self.size, timedelta(seconds=timeout)
+            )
+        except RuntimeError as error:
+            self._explain("Connecting the workers", error, late=True)
 
     def all_reduce_max(self, values: Tensor, what: str) -> None:
         """The largest of all workers' ``values``, in place; ``what`` begins an error's sentence."""
-        self._wait(
-            lambda: dist.all_reduce(values, dist.ReduceOp.MAX, self._group, async_op=True), what
-        )
+        self._wait(lambda: self._gloo.allreduce([values], dist.ReduceOp.MAX), what)
 
     def gather(self, values: Tensor, what: str) -> list[Tensor]:
-        """All workers' ``values`` on rank 0, an empty list on the others."""
-        root = self.rank == 0
-        parts = [torch.empty_like(values) for _ in range(self.size)] if root else []
-        self._wait(
-            lambda: dist.gather(
-                values,
-                parts if root else None,
-                dst=self._ranks[0],
-                group=self._group,
-                async_op=True,
-            ),
-            what,
-        )
+        """All workers' ``values`` on worker 0, an empty list on the others."""
+        parts = [torch.empty_like(values) for _ in range(self.size)] if self.rank == 0 else []
+        self._wait(lambda: self._gloo.gather(parts, values, 0), what)
         return parts
 
     def broadcast(self, values: Tensor, what: str) -> None:
-        """Rank 0's ``values`` on all workers, in place."""
-        self._wait(lambda: dist.broadcast(values, self._ranks[0], self._group, async_op=True), what)
+        """Worker 0's ``values`` on all workers, in place."""
+        self._wait(lambda: self._gloo.broadcast(values, 0), what)
 
     def all_gather_object(self, value: object, what: str) -> list[Any]:
         """Every worker's ``value`` (small, of built-in types), by rank."""
-        found: list[Any] = [None] * self.size
-        try:
-            dist.all_gather_object(found, value, group=self._group)
-        except RuntimeError as error:
-            self._explain(what, error)
-        return found
+        data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+        longest = torch.tensor([data.numel()])
+        self.all_reduce_max(longest, what)
+        padded = torch.nn.functional.pad(data, (0, int(longest) - data.numel()))
+        found = [torch.empty_like(padded) for _ in range(self.size)]
+        self._wait(lambda: self._gloo.allgather(found, padded), what)
+        return [pickle.loads(part.numpy().tobytes()) for part in found]
 
     def from_first(self, make: Callable[[], str], what: str, patience: float) -> str:
-        """What ``make`` returns on rank 0, on all workers; its error too.
+        """What ``make`` returns on worker 0, on all workers; its error too.
 
         For what takes longer than a collective may: the others wait ``patience`` seconds.
         """
         self._shared += 1
         key, failed = f"shared/{self._shared}", f"shared/{self._shared}/failed"
+        first = f"rank {self.ranks[0]}"
         if self.rank == 0:
             try:
                 value = make()
@@ -126,19 +141,24 @@ class Peers:
         last = time.monotonic() + patience
         while time.monotonic() < last:
             if self._store.check([failed]):
-                raise PeerLost(f"{what} failed on rank 0: {self._store.get(failed).decode()}")
+                raise PeerLost(f"{what} failed on {first}: {self._store.get(failed).decode()}")
             if self._store.check([key]):
                 return self._store.get(key).decode()
+            if self._store.check(["ended/0"]):
+                raise PeerLost(f"{what} failed: {first} has ended")
             time.sleep(0.05)
-        raise PeerLost(f"{what}: rank 0 has not done it within {patience:g} s")
+        raise PeerLost(f"{what}: {first} has not done it within {patience:g} s")
 
-    def _wait(self, begin: Callable[[], dist.Work | None], what: str) -> None:
-        last = time.monotonic() + self.timeout + _TURN.total_seconds()
+    def close(self) -> None:
+        """Part from the others; may be called twice."""
+        self._life.close()
+
+    def _wait(self, begin: Callable[[], dist.Work], what: str) -> None:
+        last = time.monotonic() + self.timeout
         try:
             work = begin()
         except RuntimeError as error:
             self._explain(what, error)
-        assert work is not None, "this process is not in the group"
         while True:
             try:
                 work.wait(_TURN)
@@ -146,12 +166,13 @@ class Peers:
             except RuntimeError as error:
                 if work.is_completed():
                     break  # it failed, or ended just after the turn: asking again tells
-                if time.monotonic() > last or self._somebody_failed():
-                    self._explain(what, error)
+                late = time.monotonic() > last
+                if late or self._somebody_failed():
+                    self._explain(what, error, late)
         try:
             work.wait()
         except RuntimeError as error:
-            self._explain(what, error)
+            self._explain(what, error, late=time.monotonic() > last)
 
     def _somebody_failed(self) -> bool:
         try:
@@ -159,29 +180,63 @@ class Peers:
         except RuntimeError:
             return True
 
-    def _explain(self, what: str, error: Exception) -> NoReturn:
-        """Raise PeerLost with the names of those that give no sign of life."""
+    def _explain(self, what: str, error: Exception, late: bool = False) -> NoReturn:
+        """Raise PeerLost with the names of those that are gone, or too late.
+
+        The first worker that knows tells the others, so that all say the same, and one that comes
+        when the others have given up is told why.
+        """
         detail = " ".join(str(error).split())
-        missing = set(range(self.size)) - {self.rank}
         try:
-            self._store.set(f"alive/{self.rank}", what)
-            self._store.set("failed", what)
-            last = time.monotonic() + self.grace
-            while missing and time.monotonic() < last:
-                missing = {rank for rank in missing if not self._store.check([f"alive/{rank}"])}
-                time.sleep(0.05)
+            if not self._store.check(["verdict"]):
+                self._life.wait()
+                if not self._store.check(["failed"]):
+                    self._store.set("failed", "late" if late else "broken")
+                signs = self._life.look(self.grace)
+                late = self._store.get("failed") == b"late"
+                if not self._store.check(["verdict"]):
+                    self._store.set("verdict", self._verdict(signs, late, detail))
+            verdict = self._store.get("verdict").decode()
         except RuntimeError:
             raise PeerLost(
                 f"{what} failed and the rendezvous store is gone too: the process that hosts it "
                 f"(rank 0, unless torchrun does) has ended ({detail})"
             ) from error
-        if not missing:
-            raise PeerLost(
-                f"{what} failed although all {self.size} ranks are alive: {detail}"
-            ) from error
-        names = ", ".join(map(str, sorted(missing)))
-        one = len(missing) == 1
-        raise PeerLost(
-            f"{what} failed: rank{'' if one else 's'} {names} gave no sign of life within "
-            f"{self.grace:g} s; {'it has' if one else 'they have'} ended or cannot be reached"
-        ) from error
+        raise PeerLost(f"{what} failed: {verdict}") from error
+
+    def _verdict(self, signs: dict[int, Sign], late: bool, detail: str) -> str:
+        """Who is to blame, in the rest of a sentence."""
+        found: dict[Sign, list[int]] = {sign: [] for sign in Sign}
+        for rank, sign in signs.items():
+            found[sign].append(self.ranks[rank])
+        gone = []
+        if found[Sign.SILENT]:
+            names, have = _named(found[Sign.SILENT])
+            gone.append(
+                f"{names} gave no sign of life within {self.grace:g} s and {have} ended, or cannot "
+                f"be reached"
+            )
+        if found[Sign.ENDED]:
+            names, have = _named(found[Sign.ENDED])
+            gone.append(f"{names} {have} closed the hook or ended")
+        if gone:
+            return "; ".join(gone)
+        if late and found[Sign.ALIVE]:
+            names, have = _named(found[Sign.ALIVE])
+            return (
+                f"{names} {have} not come for {self.timeout:g} s, although alive: slow, or busy "
+                f"with something else. Give ThcState a longer timeout if that is normal"
+            )
+        return f"a connection broke although all {self.size} ranks are alive ({detail})"
+
+
+def _ranks(group: Any) -> list[int]:
+    if not isinstance(group, dist.ProcessGroup | None):
+        return []  # what new_group returns on ranks outside
+    return dist.get_process_group_ranks(group or dist.group.WORLD)
+
+
+def _named(ranks: list[int]) -> tuple[str, str]:
+    """Ranks as a subject, and the verb that follows."""
+    names = ", ".join(map(str, sorted(ranks)))
+    return (f"rank {names}", "has") if len(ranks) == 1 else (f"ranks {names}", "have")

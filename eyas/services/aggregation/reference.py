@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eyas.services.aggregation.aggregator import Sums
 from eyas.services.aggregation.collectives import Peers
-from eyas.services.aggregation.job import Job
+from eyas.services.aggregation.training_job import TrainingJob
 from models.thc.aggregate import aggregate
 
 __all__ = ["ReferenceAggregator"]
@@ -23,14 +23,14 @@ class ReferenceAggregator:
     resent_bytes = 0
 
     def __init__(self) -> None:
-        self._job: Job | None = None
+        self._job: TrainingJob | None = None
         self._peers: Peers | None = None
 
     def facts(self) -> dict[str, object]:
         """Nothing but its kind."""
         return {"aggregator": "reference"}
 
-    def start(self, job: Job, peers: Peers) -> None:
+    def start(self, job: TrainingJob, peers: Peers) -> None:
         """Any job will do."""
         self._job, self._peers = job, peers
 

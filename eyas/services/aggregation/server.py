@@ -20,8 +20,8 @@ from typing import Any
 
 from eyas.interfaces.switch.packet import MAX_WORKERS, Packet, PacketKind
 from eyas.interfaces.thc.formats import LookupTable
-from eyas.services.aggregation.job import Job
-from eyas.services.aggregation.sums import Addressed, AggregationJob
+from eyas.services.aggregation.sums import Addressed, JobSums
+from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.aggregation.units import UNITS, Unit
 from eyas.services.aggregation.wire import Frames, line
 
@@ -45,7 +45,7 @@ class AggregationServer:
     loss_rate : float
         Share of contributions and of results that are dropped on purpose, each by itself.
     quorum : int or None
-        See :class:`eyas.services.aggregation.sums.AggregationJob`.
+        See :class:`eyas.services.aggregation.sums.JobSums`.
     timeout : float
         Seconds that a sum may lack a worker before the job ends with an error naming it.
     seed : int
@@ -69,7 +69,7 @@ class AggregationServer:
         self._random = random.Random(seed)
         self._timeout = timeout
         self._hello: dict[str, Any] | None = None
-        self._job: AggregationJob | None = None
+        self._job: JobSums | None = None
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._gone: set[int] = set()
         self._over: asyncio.Future[None] | None = None
@@ -135,14 +135,14 @@ class AggregationServer:
             raise ValueError("a worker begins with a line that says who it is and what its job is")
         worker, mine = hello["worker"], {k: v for k, v in hello.items() if k != "worker"}
         if self._hello is None:
-            if not 2 <= hello["workers"] <= MAX_WORKERS:
+            if not 1 <= hello["workers"] <= MAX_WORKERS:
                 raise ValueError(
                     f"Packets name workers 0 to {MAX_WORKERS - 1}: a job of {hello['workers']} "
                     f"does not go through this aggregator"
                 )
-            job = Job(LookupTable(hello["table"]), hello["workers"], hello["lane_bits"])
+            job = TrainingJob(LookupTable(hello["table"]), hello["workers"], hello["lane_bits"])
             self._unit.configure(job)
-            self._job = AggregationJob(job, self._unit, self._quorum)
+            self._job = JobSums(job, self._unit, self._quorum)
             self._hello = mine
         if mine != self._hello:
             names = [key for key in mine if mine[key] != self._hello.get(key)]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
-from eyas.services.aggregation.job import Job
+from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.aggregation.units import Unit
 
-__all__ = ["PATIENCE", "Addressed", "AggregationJob"]
+__all__ = ["PATIENCE", "Addressed", "JobSums"]
 
 Addressed = tuple[int, Packet]
 """A worker, and what goes to it."""
@@ -32,7 +32,7 @@ class _Sum:
     payloads: dict[int, bytes] = field(default_factory=dict)
 
 
-class AggregationJob:
+class JobSums:
     """Adds each worker's contribution to a sequence number exactly once.
 
     A sum is complete when all workers are in it, or, with a ``quorum``, when so many are and
@@ -42,7 +42,7 @@ class AggregationJob:
 
     Parameters
     ----------
-    job : Job
+    job : TrainingJob
     unit : Unit
         Adds; configured for the job already.
     quorum : int or None
@@ -52,7 +52,7 @@ class AggregationJob:
     """
 
     def __init__(
-        self, job: Job, unit: Unit, quorum: int | None = None, patience: float = PATIENCE
+        self, job: TrainingJob, unit: Unit, quorum: int | None = None, patience: float = PATIENCE
     ) -> None:
         self.job = job
         self._unit = unit

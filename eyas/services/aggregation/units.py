@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eyas.services.aggregation.job import Job
+from eyas.services.aggregation.training_job import TrainingJob
 
 __all__ = ["UNITS", "ModelUnit", "SimulatedUnit", "Unit"]
 
@@ -16,7 +16,7 @@ __all__ = ["UNITS", "ModelUnit", "SimulatedUnit", "Unit"]
 class Unit(Protocol):
     """Adds contributions of one job."""
 
-    def configure(self, job: Job) -> None:
+    def configure(self, job: TrainingJob) -> None:
         """Load the job's table; ValueError when this unit cannot add such a job."""
 
     def add(self, payloads: Sequence[bytes], coordinates: int) -> npt.NDArray[Any]:
@@ -29,7 +29,7 @@ class Unit(Protocol):
 class ModelUnit:
     """:mod:`models.thc.aggregate`: what the overlay is compared with."""
 
-    def configure(self, job: Job) -> None:
+    def configure(self, job: TrainingJob) -> None:
         """Keep the job."""
         self._job = job
 
@@ -57,7 +57,7 @@ class SimulatedUnit:
         self._board = thc_board()
         self._driver = ThcAggregator(self._board)
 
-    def configure(self, job: Job) -> None:
+    def configure(self, job: TrainingJob) -> None:
         """Open the job on the overlay, which refuses what it cannot add."""
         self._driver.open(job.table, job.workers, lane_bits=job.lane_bits)
 

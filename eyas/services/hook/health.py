@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from eyas.services.aggregation.collectives import Peers
+from eyas.services.hook.loss_scale import NO_SCALER
 
 __all__ = ["BadGradient", "Health"]
 
@@ -34,8 +35,9 @@ class Health:
     """Agrees on the norms by an all-reduce MAX that carries, behind them, one word a rank.
 
     MAX need not propagate a NaN, so a rank with a bad gradient sends zeros for norms, and in its
-    word which parameter is bad.  Every rank sees all words and raises the same error.  Two more
-    words are the step and its negative: their maxima differ where the workers' steps do.
+    word which parameter is bad.  Every rank sees all words and comes to the same conclusion.  Four
+    more words are the step, the loss's scale, and the negative of each: two maxima differ where
+    the workers' values do.
     """
 
     def __init__(self, peers: Peers) -> None:
@@ -44,39 +46,54 @@ class Health:
     @property
     def words(self) -> int:
         """Words that travel with the norms."""
-        return self._peers.size + 2
+        return self._peers.size + 4
 
     def agree(
-        self, norms: Tensor, parts: Sequence[Tensor], names: Sequence[str], step: int
-    ) -> Tensor:
-        """The largest norm of each block among all workers.
+        self,
+        norms: Tensor,
+        parts: Sequence[Tensor],
+        names: Sequence[str],
+        step: int,
+        scale: float = NO_SCALER,
+    ) -> Tensor | None:
+        """The largest norm of each block among all workers; None when the round overflowed.
 
-        ``parts`` are the values of each parameter in the vector, ``names`` theirs.  Raises
-        BadGradient on all ranks when one of them has a NaN or an infinity.
+        ``parts`` are the values of each parameter in the vector, ``names`` theirs.  When a rank
+        has a NaN or an infinity, all ranks raise BadGradient, or, where the loss is scaled, return
+        None.
         """
         size, rank = self._peers.size, self._peers.rank
         words = torch.zeros(self.words)
         if not bool(torch.isfinite(norms).all()):
             words[rank] = 1 + _first_fault(parts)
             norms = torch.zeros_like(norms)
-        words[size] = step % _STEPS
-        words[size + 1] = -(step % _STEPS)
+        for place, value in enumerate((step % _STEPS, scale)):
+            words[size + 2 * place] = value
+            words[size + 2 * place + 1] = -value
         together = torch.cat([norms, words])
         self._peers.all_reduce_max(together, "Agreeing on the norms")
         norms, words = together.split([norms.numel(), self.words])
-        for number, code in enumerate(words[:size].int().tolist()):
-            if code:
+        _, (most, minus_least), (large, minus_small) = words.split([size, 2, 2])
+        if most != -minus_least:
+            raise ValueError(
+                f"The workers are at different steps, from {int(-minus_least)} to {int(most)}: "
+                f"load checkpoints of one step on all of them"
+            )
+        if large != -minus_small:
+            raise ValueError(
+                f"The workers' loss scales differ at step {step}, from {-float(minus_small):g} to "
+                f"{float(large):g} (0: no scaler): give each worker's ThcState its GradScaler, and "
+                f"load checkpoints of one step into all scalers"
+            )
+        codes = words[:size].int().tolist()
+        for number, code in enumerate(codes):
+            if code and scale == NO_SCALER:
                 index, fault = divmod(code - 1, len(_Fault))
                 raise BadGradient(
-                    f"Rank {number}: the gradient of {names[index]} holds {_Fault(fault).words} "
-                    f"at step {step}"
+                    f"Rank {self._peers.ranks[number]}: the gradient of {names[index]} holds "
+                    f"{_Fault(fault).words} at step {step}"
                 )
-        if words[size] != -words[size + 1]:
-            raise ValueError(
-                f"The workers are at different steps, from {int(-words[size + 1])} to "
-                f"{int(words[size])}: load checkpoints of one step on all of them"
-            )
-        return norms
+        return None if any(codes) else norms
 
 
 def _first_fault(parts: Sequence[Tensor]) -> int:

@@ -10,55 +10,52 @@ the rounds in the order of the buckets, which is the same on all workers.
 """
 
 # No postponed annotations: PyTorch reads those of thc_hook.
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import GradBucket
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.futures import Future
-from torch.nn.parallel import DistributedDataParallel
 
-from eyas.interfaces.switch.packet import HEADER_BYTES, Lanes
-from eyas.interfaces.thc.formats import packed_size
 from eyas.services.aggregation.aggregator import Aggregator, Traffic
-from eyas.services.aggregation.collectives import Peers
-from eyas.services.aggregation.job import Job
-from eyas.services.hook.health import Health
+from eyas.services.aggregation.collectives import PATIENCE, Peers
+from eyas.services.aggregation.training_job import TrainingJob
+from eyas.services.hook.checkpoint import read_checkpoint
+from eyas.services.hook.loss_scale import LossScale, current_scale
+from eyas.services.hook.parameters import (
+    Parameters,
+    check_gradients,
+    group_of,
+    refuse_sparse,
+    unwrapped,
+)
+from eyas.services.hook.rounds import Round, Rounds
+from eyas.services.hook.settings import refuse_differences
 from models.thc.codec import Codec
 from models.thc.feedback import ErrorFeedback
-from models.thc.packing import pack
 
 __all__ = ["ThcState", "thc_hook"]
-
-
-@dataclass(frozen=True)
-class _Round:
-    """A bucket, as the hook's thread works on it."""
-
-    step: int
-    number: int
-    buffer: Tensor
-    gradients: list[Tensor]
-    names: list[str]
 
 
 class ThcState:
     """What the hook keeps between rounds.  All workers construct it together, with like settings.
 
-    A failure (a bad gradient, a lost worker or aggregator) is raised by ``backward()`` on every
-    worker, as the RuntimeError that PyTorch makes of a failed hook; ``failure`` holds the original.
-    No further round is run after one.
+    The workers are the ranks of the module's process group.  A failure (a bad gradient, a lost
+    worker or aggregator) is raised by ``backward()`` on every worker, as the RuntimeError that
+    PyTorch makes of a failed hook; ``failure`` holds the original.  No further round is run after
+    one.
+
+    A pickled state holds the checkpoint alone: what comes out of the pickle answers
+    :meth:`state_dict`, for a new state to load, and takes part in no round.
 
     Parameters
     ----------
     module : nn.Module
-        The model, wrapped in DistributedDataParallel or not: for the parameters' names.
+        The model, wrapped in DistributedDataParallel (and ``torch.compile``) or not.
     aggregator : Aggregator or None
         Who adds the indices; None bypasses THC: PyTorch's own all-reduce, bit for bit.
     codec : Codec or None
@@ -67,15 +64,24 @@ class ThcState:
         Arithmetic of the encoder: PyTorch's, or the hardware's bit for bit.
     lane_bits : int or None
         8 or 16; the narrowest that holds the sums when None.
+    scaler : GradScaler, callable or None
+        For fp16 training, where an overflow is a normal event: who scales the loss, or a function
+        that returns the scale.  When a worker's gradients are not finite, the bucket's gradients
+        become NaN on all workers, so that GradScaler skips the step on all of them, and the error
+        feedback stays as it was before the step.  Errors follow a change of the scale.  None (and
+        a GradScaler that is not enabled): gradients that are not finite are a failure.  May be
+        set later, as ``state.scaler``, before the first round.
     process_group : ProcessGroup or None
-        That of the DistributedDataParallel module.
+        Of a module that is not wrapped yet, which will be given the same group; a wrapped one has
+        its own.
     timeout, grace : float
         Seconds; see :class:`eyas.services.aggregation.collectives.Peers`.
 
     Raises
     ------
     ValueError
-        When the sums of so many workers do not fit, or the workers' settings differ.
+        When the sums of so many workers do not fit, the workers' settings differ, the module has
+        another process group, or a layer makes sparse gradients.
     AggregatorError, PeerLost
         When the aggregator or a worker is missing at the start.
     """
@@ -88,58 +94,70 @@ class ThcState:
         *,
         form: Literal["float", "fixed"] = "float",
         lane_bits: int | None = None,
+        scaler: LossScale | None = None,
         process_group: dist.ProcessGroup | None = None,
-        timeout: float = 60.0,
+        timeout: float = PATIENCE,
         grace: float = 5.0,
     ) -> None:
         if form not in ("float", "fixed"):
             raise ValueError(f"Form must be float or fixed, not {form!r}")
-        if isinstance(module, DistributedDataParallel):
-            module = module.module
-        self.process_group = process_group
+        current_scale(scaler)
+        module, ddp = unwrapped(module)
+        self.process_group = group_of(ddp, process_group)
         self.aggregator = aggregator
         self.codec = codec or Codec.default()
-        self.form = form
+        self.form: Literal["float", "fixed"] = form
+        self.scaler = scaler
         self.step = 0
-        self.failure: Exception | None = None
-        self._names = {parameter: name for name, parameter in module.named_parameters()}
+        self._parameters = Parameters(module)
         self._feedback = ErrorFeedback()
-        self._traffic = Traffic()
         self._closed = False
+        self._unpickled: dict[str, Any] | None = None
+        self._rounds: Rounds | None = None
         if aggregator is None:
             return
-        self._peers = Peers(process_group, timeout, grace)
-        table, workers = self.codec.table, self._peers.size
-        self.job = (
-            Job.fitting(table, workers) if lane_bits is None else Job(table, workers, lane_bits)
-        )
-        self._check_alike()
-        self._health = Health(self._peers)
+        refuse_sparse(module, ddp)
+        self._peers = Peers(self.process_group, timeout, grace)
         try:
+            self.job = TrainingJob.fitting(self.codec.table, self._peers.size, lane_bits)
+            self._check_alike()
             aggregator.start(self.job, self._peers)
         except Exception:
             aggregator.close()
+            self._peers.close()
             raise
+        self._rounds = Rounds(self.codec, form, self.job, self._peers, aggregator, self._feedback)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eyas-thc")
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the rounds; None while all is well."""
+        return self._rounds.failure if self._rounds else None
 
     @property
     def traffic(self) -> Traffic:
         """What this worker sent and was sent so far; none in bypass mode."""
-        resent = self.aggregator.resent_bytes if self.aggregator else 0
-        return replace(self._traffic, resent_up=resent)
+        if self._rounds is None or self.aggregator is None:
+            return Traffic()
+        return replace(self._rounds.traffic, resent_up=self.aggregator.resent_bytes)
 
     def start_round(self, bucket: GradBucket) -> Future[Tensor]:
         """Begin the exchange of one bucket; nothing here waits."""
-        if self._closed:
-            raise RuntimeError("This hook's state is closed")
-        step, buffer = self.step, bucket.buffer()
-        if bucket.is_last():
+        self._require_alive()
+        buffer = bucket.buffer()
+        parameters = bucket.parameters()
+        check_gradients(buffer, parameters)
+        round_ = Round(
+            step=self.step,
+            number=bucket.index(),
+            last=bucket.is_last(),
+            buffer=buffer,
+            gradients=bucket.gradients(),
+            names=[self._parameters.name(parameter) for parameter in parameters],
+            scale=current_scale(self.scaler),
+        )
+        if round_.last:
             self.step += 1
-        gradients = bucket.gradients()
-        names = [self._name(parameter) for parameter in bucket.parameters()]
-        if buffer.device.type != "cpu":
-            raise ValueError(f"The THC hook takes gradients on the CPU, not on {buffer.device}")
-        round_ = _Round(step, bucket.index(), buffer, gradients, names)
         done: Future[Exception | None] = Future()
         self._thread.submit(self._run, round_, done)
 
@@ -153,6 +171,8 @@ class ThcState:
 
     def state_dict(self) -> dict[str, Any]:
         """Step counter and this worker's errors: a checkpoint has one for each worker."""
+        if self._unpickled is not None:
+            return self._unpickled
         return {
             "step": self.step,
             "errors": self._feedback.state_dict(),
@@ -162,20 +182,15 @@ class ThcState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint of the same worker."""
-        mine = self.state_dict()
-        for key, what in (
-            ("codec", "THC parameters"),
-            ("workers", "number of workers"),
-            ("worker", "worker"),
-        ):
-            if state[key] != mine[key]:
-                raise ValueError(
-                    f"The checkpoint belongs to another {what} ({state[key]}, here {mine[key]}): "
-                    f"each worker loads its own, with the settings it was saved with"
-                )
-        self._feedback.load_state_dict(state["errors"])
-        self.step = int(state["step"])
+        """Go on from a checkpoint of the same worker.
+
+        ValueError, and nothing is changed, when it belongs to another worker, number of workers,
+        set of THC's parameters or model.
+        """
+        self._require_alive()
+        step, errors = read_checkpoint(state, self.state_dict(), self._parameters.shapes)
+        self._feedback.load_state_dict(errors)
+        self.step = step
 
     def close(self) -> None:
         """End the thread and take leave of the aggregator; may be called twice."""
@@ -184,96 +199,44 @@ class ThcState:
         self._closed = True
         self._thread.shutdown(wait=True)
         self.aggregator.close()
+        self._peers.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The checkpoint: threads, sockets and process groups belong to one process."""
+        return self.state_dict()
+
+    def __setstate__(self, checkpoint: dict[str, Any]) -> None:
+        self._unpickled = checkpoint
+        self._closed = True
+        self._rounds = None
+        self.aggregator = self.process_group = self.scaler = None
+        self.step = checkpoint["step"]
+
+    def _require_alive(self) -> None:
+        if self._unpickled is not None:
+            raise RuntimeError(
+                "This ThcState came out of a pickle: construct a new one with the module and the "
+                "aggregator, and give its load_state_dict() what state_dict() of this one returns"
+            )
+        if self._closed:
+            raise RuntimeError("This hook's state is closed")
 
     def _check_alike(self) -> None:
-        """Refuse to start with workers whose settings differ."""
-        names = sorted((name, tuple(p.shape)) for p, name in self._names.items())
-        mine = {
-            "table": self.codec.table.entries,
-            "clamped share": self.codec.quantizer.clamp,
-            "seed": self.codec.seed,
-            "block": self.codec.block,
-            "single norm": self.codec.single_norm,
-            "arithmetic": self.form,
-            "lane width": self.job.lane_bits,
-            "set of parameters (checksum)": zlib.crc32(repr(names).encode()),
-            **(self.aggregator.facts() if self.aggregator else {}),
-        }
-        first, *others = self._peers.all_gather_object(mine, "Comparing the workers' settings")
-        for rank, found in enumerate(others, 1):
-            for name in sorted(first.keys() | found.keys()):
-                if found.get(name) != first.get(name):
-                    raise ValueError(
-                        f"Rank {rank} has another {name} ({found.get(name)}) than rank 0 "
-                        f"({first.get(name)}): all workers must have the same"
-                    )
-
-    def _name(self, parameter: Tensor) -> str:
-        try:
-            return self._names[parameter]  # type: ignore[index]
-        except KeyError:
-            raise ValueError(
-                f"A bucket holds a parameter of shape {tuple(parameter.shape)} that is not in the "
-                f"model given to ThcState"
-            ) from None
-
-    def _run(self, round_: _Round, done: Future[Exception | None]) -> None:
-        """One round, in the hook's own thread."""
-        if self.failure is None:
-            try:
-                self._exchange(round_)
-            except Exception as error:  # reaches the user through the future
-                self.failure = error
-        done.set_result(self.failure)
-
-    @torch.no_grad()
-    def _exchange(self, round_: _Round) -> None:
         assert self.aggregator is not None
-        codec, step, stream = self.codec, round_.step, round_.number
-        parts = [
-            self._feedback.correct(name, gradient.to(torch.float32)).flatten()
-            for name, gradient in zip(round_.names, round_.gradients, strict=True)
-        ]
-        vector = torch.cat(parts)
-        norms = self._health.agree(codec.norms(vector), parts, round_.names, step)
-        indices = codec.encode(
-            vector, norms, step=step, worker=self._peers.rank, stream=stream, form=self.form
-        )
-        packed = pack(indices, codec.table.bits)
-        sums = self.aggregator.aggregate(packed, indices.numel())
-        left = codec.residual(
-            vector, indices, norms, step=step, stream=stream, included=sums.included
-        )
-        mean = codec.decode(
-            sums.values, norms, added=sums.added, step=step, stream=stream, length=vector.numel()
-        )
-        sizes = [part.numel() for part in parts]
-        for name, gradient, error, found in zip(
-            round_.names, round_.gradients, left.split(sizes), mean.split(sizes), strict=True
-        ):
-            self._feedback.keep(name, error.view_as(gradient))
-            gradient.copy_(found.view_as(gradient))
-        self._count(vector.numel(), indices.numel(), norms.numel())
+        shapes, facts = self._parameters.shapes, self.aggregator.facts()
+        refuse_differences(self.codec, self.form, self.job, shapes, facts, self._peers)
 
-    def _count(self, length: int, indices: int, norms: int) -> None:
-        bits, lane_bytes = self.codec.table.bits, self.job.lane_bits // 8
-        lanes = Lanes.UINT8 if lane_bytes == 1 else Lanes.UINT16
-        headers = -(-indices // lanes.coordinates) * HEADER_BYTES
-        exchanged = 4 * (norms + self._health.words)
-        up, down = packed_size(length, bits), length * lane_bytes
-        traffic = self._traffic
-        traffic.payload_up += up
-        traffic.payload_down += down
-        traffic.padding_up += packed_size(indices, bits) - up
-        traffic.padding_down += indices * lane_bytes - down
-        traffic.norms_up += exchanged
-        traffic.norms_down += exchanged
-        traffic.headers_up += headers
-        traffic.headers_down += headers
+    def _run(self, round_: Round, done: Future[Exception | None]) -> None:
+        """One round, in the hook's own thread."""
+        assert self._rounds is not None
+        done.set_result(self._rounds.run(round_))
+
+    def bypass(self, bucket: GradBucket) -> Future[Tensor]:
+        """PyTorch's own all-reduce in the module's group."""
+        self._require_alive()
+        return allreduce_hook(self.process_group, bucket)  # type: ignore[arg-type]
 
 
 def thc_hook(state: ThcState, bucket: GradBucket) -> Future[Tensor]:
     """The communication hook: the mean of all workers' gradients, by THC."""
-    if state.aggregator is None:
-        return allreduce_hook(state.process_group, bucket)  # type: ignore[arg-type]
-    return state.start_round(bucket)
+    return state.start_round(bucket) if state.aggregator else state.bypass(bucket)

@@ -17,8 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 from eyas.interfaces.switch.packet import HEADER_BYTES, MAX_WORKERS, Lanes
 from eyas.services.aggregation.aggregator import Aggregator, Traffic
 from eyas.services.aggregation.client import ServiceAggregator
-from eyas.services.aggregation.job import Job
 from eyas.services.aggregation.reference import ReferenceAggregator
+from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.hook.thc_hook import ThcState, thc_hook
 from eyas.services.training.pictures import DATASETS, load, network
 from models.thc.codec import Codec
@@ -102,7 +102,7 @@ class Settings:
                 "The reference aggregator loses no packets: loss and a quorum need another one"
             )
         for scheme in set(self.schemes) - {"fp32"}:
-            Job.fitting(self.codec(scheme).table, self.workers)
+            TrainingJob.fitting(self.codec(scheme).table, self.workers)
         if self.aggregator != "reference" and self.workers > MAX_WORKERS:
             raise ValueError(
                 f"Packets name at most {MAX_WORKERS} workers, not {self.workers}: use fewer, or "

@@ -1,4 +1,4 @@
-"""What is aggregated; without PyTorch, which the service does not need."""
+"""What is aggregated for one training run; without PyTorch, which the service does not need."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from eyas.interfaces.thc.formats import LANE_BITS, LookupTable, check_sums
 
-__all__ = ["Job"]
+__all__ = ["TrainingJob"]
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is aggregated, fixed for a whole training run.
 
     Parameters
@@ -31,8 +31,8 @@ class Job:
         check_sums(self.table.granularity, self.workers, self.lane_bits)
 
     @classmethod
-    def fitting(cls, table: LookupTable, workers: int) -> Job:
-        """The job with the narrowest lanes that hold its sums."""
+    def fitting(cls, table: LookupTable, workers: int, lane_bits: int | None = None) -> TrainingJob:
+        """The job with the narrowest lanes that hold its sums, unless a width is asked for."""
         narrow, wide = LANE_BITS
         fits = table.granularity * workers < 1 << narrow
-        return cls(table, workers, narrow if fits else wide)
+        return cls(table, workers, lane_bits or (narrow if fits else wide))
