@@ -112,39 +112,11 @@ class JobControl(wiring.Component):
         ]
         m.d.sync += cycles.eq(cycles + 1)
 
-        is_aggregate = descriptor.kind == JobKind.AGGREGATE
-        is_encode = descriptor.kind == JobKind.ENCODE
         result_aligned = descriptor.result[:3] == 0
-        aligned = (
-            (descriptor.source[:3] == 0)
-            & (descriptor.output[:3] == 0)
-            & (~is_aggregate | (descriptor.stride[:3] == 0))
-        )
-        workers = descriptor.workers
-        record = Signal(record_layout(RESULT))
-        m.d.comb += [
-            record.magic.eq(RESULT_MAGIC),
-            record.code.eq(code),
-            record.tag.eq(descriptor.tag),
-            record.cycles.eq(cycles),
-            read.request.p.beats.eq(WORDS),
-        ]
-
-        # The record's second word is written first, and answered, before the first one with the
-        # magic is: whoever sees the magic sees the record, and all that the job wrote.
-        head = Signal()
-        m.d.comb += [
-            write.request.p.address.eq(descriptor.result + Mux(head, 0, BYTES_PER_BEAT)),
-            write.request.p.beats.eq(1),
-            write.beats.p.data.eq(record.as_value().word_select(~head, 64)),
-        ]
-
+        head = Signal()  # the record's first word is written, else its second
+        self._fill_record(m, code, cycles, head)
         address = Signal(32, reset_less=True)
         m.d.comb += read.request.p.address.eq(address)
-
-        def refuse(value):
-            m.d.sync += code.eq(value)
-            m.next = "RECORD"
 
         with m.FSM() as fsm:
             m.d.comb += self.idle.eq(fsm.ongoing("IDLE"))
@@ -194,23 +166,7 @@ class JobControl(wiring.Component):
                     m.next = "END"
             with m.State("JUDGE"), m.If(check.done):  # the job's limits have come long ago
                 m.next = "RUN"
-                granularity = descriptor.granularity
-                with m.If(~is_aggregate & ~is_encode):
-                    refuse(ThcCode.BAD_DESCRIPTOR)
-                with m.Elif(~aligned):
-                    refuse(ThcCode.MISALIGNED)
-                with m.Elif(
-                    (descriptor.count == 0) | (is_encode & (descriptor.count > ENCODE_LIMIT))
-                ):
-                    refuse(ThcCode.WRONG_SIZE)
-                with m.Elif(is_aggregate & ~self.is_open):
-                    refuse(ThcCode.JOB_CLOSED)
-                with m.Elif(is_aggregate & ((workers == 0) | (workers > self.limits.workers))):
-                    refuse(ThcCode.WRONG_WORKERS)
-                with m.Elif(is_encode & ((granularity == 0) | (granularity > ENCODER_GRANULARITY))):
-                    refuse(ThcCode.BAD_GRANULARITY)
-                with m.Elif(is_encode & check.above):
-                    refuse(ThcCode.ENTRY_ABOVE)
+                self._judge(m, code, check)
             with m.State("RUN"):
                 m.d.comb += self.run.eq(1)
                 with m.If(self.ran):
@@ -237,6 +193,64 @@ class JobControl(wiring.Component):
                 m.d.comb += self.ended.eq(1)
                 m.next = "IDLE"
 
+        self._report(m, code, recognised)
+        return m
+
+    def _fill_record(self, m, code, cycles, head):
+        """Put the result record together, and ask for the word of it that ``head`` says."""
+        read, write, descriptor = self.read, self.write, self.descriptor
+        record = Signal(record_layout(RESULT))
+        m.d.comb += [
+            record.magic.eq(RESULT_MAGIC),
+            record.code.eq(code),
+            record.tag.eq(descriptor.tag),
+            record.cycles.eq(cycles),
+            read.request.p.beats.eq(WORDS),
+        ]
+
+        # The record's second word is written first, and answered, before the first one with the
+        # magic is: whoever sees the magic sees the record, and all that the job wrote.
+        m.d.comb += [
+            write.request.p.address.eq(descriptor.result + Mux(head, 0, BYTES_PER_BEAT)),
+            write.request.p.beats.eq(1),
+            write.beats.p.data.eq(record.as_value().word_select(~head, 64)),
+        ]
+
+    def _judge(self, m, code, check):
+        """Refuse, in the state that calls this, a descriptor that breaks a rule."""
+        descriptor = self.descriptor
+        is_aggregate = descriptor.kind == JobKind.AGGREGATE
+        is_encode = descriptor.kind == JobKind.ENCODE
+        aligned = (
+            (descriptor.source[:3] == 0)
+            & (descriptor.output[:3] == 0)
+            & (~is_aggregate | (descriptor.stride[:3] == 0))
+        )
+        workers = descriptor.workers
+
+        def refuse(value):
+            m.d.sync += code.eq(value)
+            m.next = "RECORD"
+
+        granularity = descriptor.granularity
+        with m.If(~is_aggregate & ~is_encode):
+            refuse(ThcCode.BAD_DESCRIPTOR)
+        with m.Elif(~aligned):
+            refuse(ThcCode.MISALIGNED)
+        with m.Elif((descriptor.count == 0) | (is_encode & (descriptor.count > ENCODE_LIMIT))):
+            refuse(ThcCode.WRONG_SIZE)
+        with m.Elif(is_aggregate & ~self.is_open):
+            refuse(ThcCode.JOB_CLOSED)
+        with m.Elif(is_aggregate & ((workers == 0) | (workers > self.limits.workers))):
+            refuse(ThcCode.WRONG_WORKERS)
+        with m.Elif(is_encode & ((granularity == 0) | (granularity > ENCODER_GRANULARITY))):
+            refuse(ThcCode.BAD_GRANULARITY)
+        with m.Elif(is_encode & check.above):
+            refuse(ThcCode.ENTRY_ABOVE)
+
+    def _report(self, m, code, recognised):
+        """Report how a job ended, or that a doorbell was dropped."""
+        descriptor = self.descriptor
         dropped = self.ring & ~self.idle
         m.d.comb += [
             self.interrupt.eq(recognised & descriptor.interrupt),
@@ -250,5 +264,3 @@ class JobControl(wiring.Component):
             ]
         with m.Else():
             m.d.comb += self.report.code.eq(ThcCode.BUSY)
-
-        return m

@@ -1,5 +1,7 @@
 """From requantised values to the activation memory."""
 
+from typing import NamedTuple
+
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -12,6 +14,17 @@ from hdl.vision.linear import address_bits, bank_bits
 from hdl.vision.loops.walker import POSITION_BITS, PixelWalker
 
 __all__ = ["WriteBack"]
+
+
+class _PlacedWord(NamedTuple):
+    """A lane's word, and where it goes: in which bank, if it is to be written at all, and a cycle
+    late if a lower lane writes to the same bank."""
+
+    word: Signal
+    address: Signal
+    bank: Signal
+    write: Signal
+    late: Signal
 
 
 class WriteBack(wiring.Component):
@@ -65,10 +78,24 @@ class WriteBack(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        layer = self.instruction
+        filled, collected = self._collect(m)
+        (group_end, tile_end, layer_end), plane, blocks_left = self._count_words(m, filled)
+        walker = self._walk(m, group_end, tile_end, layer_end)
+        s1_filled = Signal()
+        s1_done = Signal()
+        m.d.sync += [s1_filled.eq(filled), s1_done.eq(layer_end)]
+        inside = self._look_inside(m, walker)
+        words = self._place(m, filled, collected, plane, blocks_left, walker, inside)
+        m.d.comb += self.done.eq(s1_done)
+        self._write(m, s1_filled, words)
+        return m
 
-        # Collect the channels of a word, lowest first.
+    def _collect(self, m):
+        """Collect the channels of every pixel's word, lowest first.
+
+        Returns whether the words are complete, the cycle after their last channels; and the words.
+        """
+        config = self.config
         parts = config.drains_per_word
         parts_left = Signal(range(parts), init=parts - 1)
         filled = Signal()
@@ -82,8 +109,16 @@ class WriteBack(wiring.Component):
             for number, word in enumerate(collected):
                 new = self.values[number].as_value()
                 m.d.sync += word.eq(Cat(word[len(new) :], new))
+        return filled, collected
 
-        # Which word of which group of which tile that is.
+    def _count_words(self, m, filled):
+        """Find which words of which group of which tile have been filled.
+
+        Returns whether they are the last ones of their group, tile and layer; where their plane
+        begins; and how many planes of the map are left, 0 or less beyond its last one.
+        """
+        config = self.config
+        layer = self.instruction
         words_per_group = Signal.like(layer.drain, reset_less=True)
         words_left = Signal.like(layer.drain, reset_less=True)
         groups_left = Signal.like(layer.groups, reset_less=True)
@@ -100,7 +135,7 @@ class WriteBack(wiring.Component):
         )
         tile_blocks_left = Signal.like(blocks_left, reset_less=True)
         next_tile_blocks_left = Signal.like(blocks_left, reset_less=True)
-        shift = parts.bit_length() - 1
+        shift = config.drains_per_word.bit_length() - 1
         m.d.comb += [
             group_end.eq(filled & (words_left == 0)),
             tile_end.eq(group_end & (groups_left == 0)),
@@ -144,7 +179,12 @@ class WriteBack(wiring.Component):
                 plane.eq(plane + layer.out_plane),
                 blocks_left.eq(blocks_left - 1),
             ]
+        return (group_end, tile_end, layer_end), plane, blocks_left
 
+    def _walk(self, m, group_end, tile_end, layer_end):
+        """Return the walker that finds where each lane's pixel stands in the output map."""
+        config = self.config
+        layer = self.instruction
         m.submodules.walker = walker = PixelWalker(config)
         m.d.comb += [
             walker.restart.eq(self.start | (tile_end & ~layer_end)),
@@ -162,16 +202,11 @@ class WriteBack(wiring.Component):
             walker.walk.wrap_x.eq(layer.out_wrap_x),
             walker.walk.row_mode.eq(layer.row_mode),
         ]
+        return walker
 
-        # Stage 1: each lane's word and its place; does it meet a lower lane in its bank?
-        s1_filled = Signal()
-        s1_done = Signal()
-        m.d.sync += [s1_filled.eq(filled), s1_done.eq(layer_end)]
-        s1_word = []
-        s1_address = []
-        s1_bank = []
-        s1_write = []
-        s1_late = []
+    def _look_inside(self, m, walker):
+        """Return for each lane whether its pixel is one of the map's and of the group's."""
+        layer = self.instruction
         moved = Signal()
         m.d.sync += moved.eq(walker.restart | walker.step)
         inside = []
@@ -189,7 +224,12 @@ class WriteBack(wiring.Component):
                     inside_x.eq((lane.x < layer.out_width) & (number < layer.group_pixels)),
                 ]
             inside.append(inside_y & inside_x)
+        return inside
 
+    def _place(self, m, filled, collected, plane, blocks_left, walker, inside):
+        """Stage 1: each lane's word and its place; does it meet a lower lane in its bank?"""
+        config = self.config
+        words = []
         for number, lane in enumerate(walker.lanes):
             word = Signal(config.word_bits, name=f"s1_word{number}", reset_less=True)
             address = Signal(address_bits(config), name=f"s1_address{number}", reset_less=True)
@@ -207,35 +247,31 @@ class WriteBack(wiring.Component):
                     write.eq(inside[number] & (blocks_left > 0)),
                     late.eq(meets),
                 ]
-            s1_word.append(word)
-            s1_address.append(address)
-            s1_bank.append(bank)
-            s1_write.append(write)
-            s1_late.append(late)
+            words.append(_PlacedWord(word, address, bank, write, late))
+        return words
 
-        # Stage 2: first the words that meet no other, in the next cycle the rest.
+    def _write(self, m, filled, words):
+        """Stage 2: first the words that meet no other, in the next cycle the rest."""
+        config = self.config
         late_turn = Signal()
-        m.d.sync += late_turn.eq(s1_filled)
-        m.d.comb += self.done.eq(s1_done)
+        m.d.sync += late_turn.eq(filled)
         bank_free = Signal(config.pixels)
         load_here = Signal(config.pixels)
         m.d.comb += self.load.ready.eq(bank_free.bit_select(self.load.payload.bank, 1))
         for bank in range(config.pixels):
             takes = [
-                s1_write[number]
-                & (s1_bank[number] == bank)
-                & Mux(s1_late[number], late_turn, s1_filled)
-                for number in range(config.pixels)
+                word.write & (word.bank == bank) & Mux(word.late, late_turn, filled)
+                for word in words
             ]
             m.d.comb += [
                 bank_free[bank].eq(~Cat(takes).any()),
                 load_here[bank].eq(self.load.valid & (self.load.payload.bank == bank)),
             ]
             address = self.load.payload.address
-            word = self.load.payload.data
-            for number in reversed(range(config.pixels)):
-                address = Mux(takes[number], s1_address[number], address)
-                word = Mux(takes[number], s1_word[number], word)
+            data_in = self.load.payload.data
+            for taken, word in zip(reversed(takes), reversed(words), strict=True):
+                address = Mux(taken, word.address, address)
+                data_in = Mux(taken, word.word, data_in)
             enable = Signal(name=f"enable{bank}")
             write_address = Signal(
                 address_bits(config), name=f"write_address{bank}", reset_less=True
@@ -244,11 +280,10 @@ class WriteBack(wiring.Component):
             m.d.sync += [
                 enable.eq(Cat(takes).any() | load_here[bank]),
                 write_address.eq(address),
-                write_word.eq(word),
+                write_word.eq(data_in),
             ]
             m.d.comb += [
                 self.write_enable[bank].eq(enable),
                 self.write_address[bank].eq(write_address),
                 self.write_data[bank].eq(write_word),
             ]
-        return m

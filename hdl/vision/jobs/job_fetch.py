@@ -134,41 +134,8 @@ class JobFetch(wiring.Component):
         for name in load_layout.members:
             m.d.comb += programs.start.p[name].eq(descriptor[name])
 
-        job = self.jobs.p
-        m.d.comb += [
-            job.infer.eq(is_infer),
-            job.fault.eq(fault),
-            job.has_record.eq(described.has_record & ~dropped),
-            job.interrupt.eq(descriptor.interrupt & recognised),
-            job.tag.eq(Mux(recognised, descriptor.tag, 0)),
-            job.slot.eq(descriptor.slot),
-            job.output.eq(descriptor.output),
-            job.result.eq(descriptor.result),
-            job.program.instruction_base.eq(entry.instruction_base),
-            job.program.weight_base.eq(entry.weight_base),
-            job.program.parameter_base.eq(entry.parameter_base),
-            job.program.probe.eq(descriptor.probe),
-            job.program.probe_layer.eq(descriptor.probe_layer),
-            job.map.eq(entry.output),
-            job.fetched_at.eq(fetched_at),
-        ]
-        with m.If(descriptor.probe):
-            m.d.comb += [
-                job.map.base.eq(descriptor.probe_base),
-                job.map.plane.eq(descriptor.probe_plane),
-                job.map.count.eq(descriptor.probe_count),
-                job.map.blocks.eq(descriptor.probe_blocks),
-            ]
-
-        # The region stays free once it is: only this stage gives the runner another job.
-        same_slot = Signal()
-        region_free = Signal()
-        right_size = Signal()
-        m.d.sync += [
-            same_slot.eq(self.runner_slot == slots.slot),
-            region_free.eq(self.runner_idle | (self.runner_left & same_slot)),
-            right_size.eq(descriptor.source_words == entry.source_words),
-        ]
+        self._fill_job(m, described, entry, fault, fetched_at, dropped, recognised, is_infer)
+        region_free, right_size = self._watch_region(m, descriptor, slots)
         settle = Signal(range(8))
 
         def fail(code, place):
@@ -259,6 +226,48 @@ class JobFetch(wiring.Component):
                     m.next = "IDLE"
 
         return m
+
+    def _fill_job(self, m, described, entry, fault, fetched_at, dropped, recognised, is_infer):
+        """Put together the job that is handed over."""
+        descriptor = described.descriptor
+        job = self.jobs.p
+        m.d.comb += [
+            job.infer.eq(is_infer),
+            job.fault.eq(fault),
+            job.has_record.eq(described.has_record & ~dropped),
+            job.interrupt.eq(descriptor.interrupt & recognised),
+            job.tag.eq(Mux(recognised, descriptor.tag, 0)),
+            job.slot.eq(descriptor.slot),
+            job.output.eq(descriptor.output),
+            job.result.eq(descriptor.result),
+            job.program.instruction_base.eq(entry.instruction_base),
+            job.program.weight_base.eq(entry.weight_base),
+            job.program.parameter_base.eq(entry.parameter_base),
+            job.program.probe.eq(descriptor.probe),
+            job.program.probe_layer.eq(descriptor.probe_layer),
+            job.map.eq(entry.output),
+            job.fetched_at.eq(fetched_at),
+        ]
+        with m.If(descriptor.probe):
+            m.d.comb += [
+                job.map.base.eq(descriptor.probe_base),
+                job.map.plane.eq(descriptor.probe_plane),
+                job.map.count.eq(descriptor.probe_count),
+                job.map.blocks.eq(descriptor.probe_blocks),
+            ]
+
+    def _watch_region(self, m, descriptor, slots):
+        """Return whether the place of the picture is free, and whether the picture fits it."""
+        # The region stays free once it is: only this stage gives the runner another job.
+        same_slot = Signal()
+        region_free = Signal()
+        right_size = Signal()
+        m.d.sync += [
+            same_slot.eq(self.runner_slot == slots.slot),
+            region_free.eq(self.runner_idle | (self.runner_left & same_slot)),
+            right_size.eq(descriptor.source_words == slots.entry.source_words),
+        ]
+        return region_free, right_size
 
     def _lend_bus(self, m, part):
         """Connect ``part`` to memory while the state that calls this lasts."""
