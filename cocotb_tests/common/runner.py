@@ -4,13 +4,11 @@ What was built is kept by content beside the simulated board's models: the same 
 options give the same program, in this run of the tests and in the next.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +18,7 @@ import cocotb_tools.config
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator
 
-from drivers.simulated.build import cache_folder
+from drivers.simulated.cache import adopt, cache_folder, discard, is_whole, locked
 from drivers.simulated.toolchain import (
     find_compiler,
     find_verilator,
@@ -46,7 +44,6 @@ _ARGUMENTS = (
     "--x-initial",
     "unique",
 )
-_SEAL = "sealed"
 _RUNTIME = "verilated*.o"
 """Verilator's run-time library: the same objects for every design."""
 
@@ -98,9 +95,9 @@ def build(verilog: str, top: str, folder: Path, *, optimize: str = "-O1") -> Sim
     tools = _tools(optimize, waves)
     kept = cache_folder() / "benches" / _hash(verilog, top, *_ARGUMENTS, *tools)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(kept.with_suffix(".lock")):
-        if not _is_whole(kept, top):
-            shutil.rmtree(kept, ignore_errors=True)
+    with locked(kept.with_suffix(".lock")):
+        if not is_whole(kept / top):
+            discard(kept)
             _build(verilog, top, kept, optimize, waves, kept.parent / f"runtime-{_hash(*tools)}")
     return Simulation(top, folder, kept / top)
 
@@ -109,7 +106,7 @@ def _tools(optimize: str, waves: bool) -> list[str]:
     """Everything but the design that the program depends on."""
     verilator = find_verilator()
     compiler = subprocess.run(
-        [find_compiler(), "--version"], capture_output=True, text=True, check=True
+        [*find_compiler(), "--version"], capture_output=True, text=True, check=True
     ).stdout
     return [
         f"{verilator.executable} {verilator.version}",
@@ -126,26 +123,6 @@ def _hash(*parts: str) -> str:
     for part in parts:
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:32]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two processes want the same program: one builds it, the other waits."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _digest(program: Path) -> str:
-    return hashlib.sha256(program.read_bytes()).hexdigest()
-
-
-def _is_whole(kept: Path, top: str) -> bool:
-    """Whether the program is there as it was built: its hash is written last."""
-    try:
-        return (kept / _SEAL).read_text() == _digest(kept / top)
-    except OSError:
-        return False
 
 
 def _build(verilog: str, top: str, kept: Path, optimize: str, waves: bool, runtime: Path) -> None:
@@ -177,8 +154,7 @@ def _build(verilog: str, top: str, kept: Path, optimize: str, waves: bool, runti
         except OSError:  # another process was faster
             shutil.rmtree(with_objects)
     kept.mkdir()
-    shutil.move(work / "build" / top, kept / top)
-    (kept / _SEAL).write_text(_digest(kept / top))
+    adopt(work / "build" / top, kept / top)
     shutil.rmtree(work)
 
 

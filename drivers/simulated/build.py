@@ -6,20 +6,19 @@ to install, and progress file by file.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from drivers.errors import BuildFailed
-from drivers.simulated.cache import adopt, cache_folder, cannot_be_kept, discard, is_whole
+from drivers.simulated.cache import adopt, cache_folder, cannot_be_kept, discard, is_whole, locked
 from drivers.simulated.toolchain import (
     find_compiler,
     find_verilator,
@@ -118,7 +117,8 @@ def build_model(
         return library
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock"), progress):
+        waits = partial(progress, "waiting for another process to build the model", 0.0)
+        with locked(folder.with_suffix(".lock"), waits):
             if not is_whole(library):
                 discard(folder)
                 _build(folder, sources, design, trace, progress)
@@ -151,18 +151,6 @@ def _key(*parts: str) -> str:
         digest.update(part.encode())
         digest.update(b"\0")
     return digest.hexdigest()[:32]
-
-
-@contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold the file's lock; it goes with the process, however that ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process to build the model", 0.0)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _build(

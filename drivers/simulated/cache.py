@@ -7,12 +7,14 @@ on standard error) says so.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drivers.errors import BuildFailed
@@ -25,6 +27,7 @@ __all__ = [
     "discard",
     "is_whole",
     "keep",
+    "locked",
     "sealed",
 ]
 
@@ -114,3 +117,18 @@ def discard(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+@contextmanager
+def locked(path: Path, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of file ``path``; it goes with the process, however that ends.
+
+    ``waits`` is called when another process holds it.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

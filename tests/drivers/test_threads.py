@@ -84,7 +84,7 @@ def test_every_public_method_of_a_driver_holds_the_boards_lock(unit: type) -> No
 def test_pictures_of_many_threads() -> None:
     print(f"seed {SEED}")
     program = compile_graph(small_network(np.random.default_rng(SEED)), SMALL_VISION)
-    shape = program.manifest["input"]["shape"]
+    shape = program.manifest.input.shape
     pictures = np.random.default_rng(SEED).integers(-128, 128, (THREADS, 3, *shape)).astype(np.int8)
     with vision_board(SMALL_VISION) as board, VisionEngine(board) as engine:
         engine.load(program)
@@ -103,7 +103,7 @@ def test_two_programs_of_two_threads() -> None:
     """What belongs together stands under the board's lock."""
     networks = [small_network(np.random.default_rng(SEED + number)) for number in range(2)]
     programs = [compile_graph(network, SMALL_VISION) for network in networks]
-    shape = programs[0].manifest["input"]["shape"]
+    shape = programs[0].manifest.input.shape
     with vision_board(SMALL_VISION) as board, VisionEngine(board) as engine:
 
         def run(program) -> None:

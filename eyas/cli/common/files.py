@@ -96,7 +96,7 @@ def check_pictures(images: Pictures, program: Program) -> None:
     """
     from drivers.vision.pictures import PictureReader
 
-    reader = PictureReader(program.manifest["input"], program.manifest["preprocess"])
+    reader = PictureReader(program.manifest.input, program.manifest.preprocess)
     if reader.check(images).dtype.kind == "f" and np.isnan(images).any():
         raise ValueError("Pictures must be numbers, not NaN")
 

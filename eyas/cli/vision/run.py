@@ -229,7 +229,7 @@ def _summary(
     layers = [item.as_dict() for item in found.layers]
     sums = layer_sums(layers)
     return {
-        "name": program.manifest["name"],
+        "name": program.manifest.name,
         "pictures": len(found.outputs),
         "accuracy": accuracy,
         "bit_exact": bit_exact,
