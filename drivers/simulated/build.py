@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 from drivers.errors import BuildFailed
-from drivers.simulated.cache import adopt, cache_folder, cannot_be_kept, discard, is_whole, locked
 from drivers.simulated.toolchain import (
     find_compiler,
     find_verilator,
@@ -26,6 +25,7 @@ from drivers.simulated.toolchain import (
     require_tools,
     verilator_environment,
 )
+from eyas.cache import adopt, cache_folder, cannot_be_kept, discard, is_whole, locked
 
 __all__ = ["Progress", "Trace", "build_model"]
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from drivers.errors import EyasError, ToolMissing
-from drivers.simulated.cache import cache_folder, can_be_written, cannot_be_kept
+from eyas.cache import cache_folder, can_be_written, cannot_be_kept
 
 __all__ = [
     "MINIMUM_VERILATOR",

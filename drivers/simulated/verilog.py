@@ -22,8 +22,8 @@ from typing import Protocol
 
 from drivers.errors import BuildFailed, ToolMissing
 from drivers.simulated.build import Progress
-from drivers.simulated.cache import cache_folder, cannot_be_kept, discard, is_whole, keep
 from drivers.simulated.wasm import wasm_environment
+from eyas.cache import cache_folder, cannot_be_kept, discard, is_whole, keep
 
 __all__ = ["overlay_verilog"]
 

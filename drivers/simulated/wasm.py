@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from drivers.errors import BuildFailed
-from drivers.simulated.cache import cache_folder, can_be_written
+from eyas.cache import cache_folder, can_be_written
 
 __all__ = ["wasm_cache", "wasm_environment"]
 

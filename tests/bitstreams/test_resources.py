@@ -1,9 +1,12 @@
 """The page of resources: what it says can be read back, and is compared as it says."""
 
+from pathlib import Path
+
 import pytest
 
+from bitstreams import synthesis
 from bitstreams.pynq_z2.resources import COLUMNS, PAGE, differences, measure, page, rows
-from bitstreams.synthesis import XC7Z020, SynthesisReport
+from bitstreams.synthesis import XC7Z020, SynthesisReport, synthesize_rtlil
 
 FIGURES = {"lut": 12_345, "ff": 6_000, "bram36": 10.5, "dsp": 8}
 
@@ -42,3 +45,21 @@ def test_the_page_is_whole_and_fits_the_chip() -> None:
 @pytest.mark.slow
 def test_thc_is_as_the_page_says() -> None:
     assert differences(rows(PAGE.read_text())["thc"], measure("thc")) == []
+
+
+def test_counts_are_kept_by_content(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same design is counted once; another, or a damaged result, is counted again."""
+    monkeypatch.setenv("EYAS_CACHE", str(tmp_path))
+    runs: list[str] = []
+
+    def run(rtlil: str, script: str, top: str, timeout: float) -> tuple[dict[str, int], str]:
+        runs.append(rtlil)
+        return {"LUT6": len(runs)}, "Yosys 0"
+
+    monkeypatch.setattr(synthesis, "_run", run)
+    assert [synthesize_rtlil("a").lut, synthesize_rtlil("a").lut] == [1, 1]
+    assert [synthesize_rtlil("b").lut, synthesize_rtlil("a", top="other").lut] == [2, 3]
+    for path in tmp_path.rglob("*.json"):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert synthesize_rtlil("a").lut == 4
+    assert len(runs) == 4

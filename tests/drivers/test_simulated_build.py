@@ -13,8 +13,8 @@ import pytest
 from drivers.errors import BuildFailed, ToolMissing
 from drivers.simulated import build
 from drivers.simulated.build import build_model
-from drivers.simulated.cache import cache_folder
 from drivers.simulated.model import Model
+from eyas.cache import cache_folder
 from tests.drivers.designs.copy_engine import FULL, LITE, In
 
 COMPILER = """

@@ -1,4 +1,6 @@
-"""Files that are kept between runs, each with a seal that tells a whole file from a damaged one.
+"""Files that are kept between runs, each with a seal that tells a whole one from a damaged one.
+
+Models, Verilog, benches, synthesis results: each under a hash of all that it depends on.
 
 The seal of ``model.so`` is ``model.so.sha256``, a line as ``sha256sum --check`` reads it.
 A file that does not match its seal is removed and made again; a line in the log (level WARNING, so
