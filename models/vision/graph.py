@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from eyas.interfaces.vision.limits import SOFTMAX_CLASSES as SOFTMAX_CLASSES_MAX
 from models.vision.node import (
     INT8_MAX,
     INT8_MIN,
@@ -60,7 +61,6 @@ FORMAT_VERSION = 2
 HEADER_MEMBER = "graph.json"
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the same graph gives the same bytes, whenever it is saved
 SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1 / 256, -128  # the only ones that TFLite's int8 softmax has
-SOFTMAX_CLASSES_MAX = 4096
 
 NODE_TYPES: dict[str, type[Node]] = {
     kind.op: kind

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from eyas.compiler.lowering.steps import Step
+from eyas.interfaces.vision import limits
 from eyas.interfaces.vision.config import VisionConfig
-from eyas.interfaces.vision.isa import INSTRUCTION, PARAMETER
+from eyas.interfaces.vision.isa import INSTRUCTION
 from models.vision.graph import Graph
 from models.vision.weighted_nodes import WeightedNode
 
 __all__ = ["shortages"]
-
-MAX_LAYERS = 256
-"""Layer numbers are eight bits wide."""
 
 
 def shortages(steps: Sequence[Step], graph: Graph, config: VisionConfig) -> Iterator[str]:
@@ -28,7 +26,7 @@ def shortages(steps: Sequence[Step], graph: Graph, config: VisionConfig) -> Iter
     config : VisionConfig
         The array.
     """
-    most = min(MAX_LAYERS, config.instruction_words // INSTRUCTION.word_count - 1)
+    most = limits.layers(config)
     if len(steps) > most:
         yield (
             f"The network has {len(steps)} layers, the engine takes {most} "
@@ -40,14 +38,14 @@ def shortages(steps: Sequence[Step], graph: Graph, config: VisionConfig) -> Iter
         config.weight_rows,
         "weights as packed for this array",
         f"; {unpacked / 1024:.1f} KiB unpacked",
-        config.output_channels * config.input_channels / 1024,
+        limits.weight_row_bytes(config) / 1024,
     )
     yield from _rows(
         [(step.name, len(step.parameters)) for step in steps],
         config.parameter_rows,
         "requantisation parameters",
         "",
-        config.requantize_channels * PARAMETER.width / 8 / 1024,
+        limits.parameter_row_bytes(config) / 1024,
     )
 
 

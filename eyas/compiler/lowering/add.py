@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from eyas.compiler.errors import ScaleError
 from eyas.compiler.lowering.requantization import MAX_SHIFT, ChannelParameters, mantissa
+from eyas.interfaces.vision.limits import ADD_FRACTION_BITS as FRACTION_BITS
 from models.vision.graph import Tensor
 
 __all__ = ["add_parameters", "table_fields"]
-
-FRACTION_BITS = 20
-"""Bits that the tables' entries have below a step of twice the greater scale."""
 
 
 def table_fields(first: Tensor, second: Tensor) -> dict[str, int]:

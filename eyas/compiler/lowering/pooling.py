@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_COUNT", "average_parameters"]
+from eyas.interfaces.vision.limits import POOL_VALUES as MAX_COUNT
 
-MAX_COUNT = 4096
-"""Values of the largest window: what the pooling unit's sum holds."""
+__all__ = ["MAX_COUNT", "average_parameters"]
 
 
 def average_parameters(count: int) -> tuple[int, int, int]:

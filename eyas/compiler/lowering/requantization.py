@@ -14,6 +14,8 @@ import numpy as np
 
 from eyas.compiler.errors import ScaleError
 from eyas.compiler.lowering.pooling import average_parameters
+from eyas.interfaces.vision import limits
+from eyas.interfaces.vision.isa import PARAMETER
 from models.vision.graph import FullyConnected, Tensor
 from models.vision.weighted_nodes import Convolution, WeightedNode
 
@@ -28,8 +30,8 @@ __all__ = [
     "of_fully_connected",
 ]
 
-MAX_PRE_SHIFT = 15
-MAX_SHIFT = 31
+MAX_PRE_SHIFT = limits.MULTIPLIER_BITS
+MAX_SHIFT = PARAMETER.by_name["shift"].maximum
 OUTPUT_STEPS = 256
 """An output and its zero point are int8: before that is added, larger values are all alike."""
 
