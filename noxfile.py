@@ -34,6 +34,7 @@ BOARD_TESTS = [
     "tests/drivers/test_board.py",
     "tests/drivers/test_driver_faults.py",
     "tests/pynq/test_pynq_board.py",
+    "tests/pynq/test_pynq_finding.py",
 ]
 """Tests that need what a board has: Python 3.10 and numpy."""
 

@@ -32,7 +32,8 @@ def open_board(
     simulated : bool
         The Verilated overlay in this process; needs the extra ``sim``.
     remote : str or None
-        Address of a board that serves PYNQ.remote; None for the board this runs on.
+        Address of a board that serves PYNQ.remote, HOST or HOST:PORT; None for PYNQ's own choice:
+        the board this runs on, or the one that PYNQ_REMOTE_DEVICES names.
     bitstreams : path
         Folder that holds ``vision.bit`` and ``vision.hwh``, and so on.
     download : bool
@@ -55,8 +56,8 @@ def open_board(
             ) from None
         board: Board = getattr(module, f"{overlay}_board")()
         return board
-    if remote is not None:
-        os.environ["PYNQ_REMOTE_DEVICES"] = remote  # read when PYNQ looks for devices first
     from drivers.real.pynq_board import PynqBoard
+    from drivers.real.pynq_finding import remote_device
 
-    return PynqBoard.open(Path(bitstreams) / f"{overlay}.bit", download=download)
+    device = None if remote is None else remote_device(remote)
+    return PynqBoard.open(Path(bitstreams) / f"{overlay}.bit", device=device, download=download)

@@ -82,8 +82,8 @@ class OverlayDriver:
         When the board carries something else, or a version this driver does not know.
     """
 
-    shares_board: ClassVar[bool] = False
-    """Whether several drivers of one board are used side by side."""
+    keeps_overlay: ClassVar[bool] = False
+    """Whether the overlay's state is this driver's alone, so that there is one for a board."""
     _alone: ClassVar[weakref.WeakKeyDictionary[Board, weakref.ref[OverlayDriver]]] = (
         weakref.WeakKeyDictionary()
     )
@@ -113,7 +113,7 @@ class OverlayDriver:
                 f"The {name} overlay has version {version['major']}.{version['minor']}, this "
                 f"driver knows {version_major}.x; take driver and overlay of one release"
             )
-        if not self.shares_board:
+        if self.keeps_overlay:
             self._take_the_board()
 
     def _take_the_board(self) -> None:

@@ -42,7 +42,7 @@ def test_board_code_names_only_numpy_and_interfaces(path: Path) -> None:
     for name in imported_names(path):
         permitted = any(name == item or name.startswith(f"{item}.") for item in ALLOWED)
         # pynq itself is named in one place, and there only inside a function.
-        permitted |= name == "pynq" and path.name == "pynq_board.py"
+        permitted |= name == "pynq" and path.name == "pynq_finding.py"
         assert permitted, f"{module_name(path)} imports {name}"
         assert not name.startswith("drivers.simulated"), f"{module_name(path)} knows a simulator"
 

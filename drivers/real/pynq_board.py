@@ -6,6 +6,7 @@ PYNQ-Z2 of :mod:`drivers.simulated.pynq.device`. PYNQ is imported when a board i
 
 from __future__ import annotations
 
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from drivers.errors import (
     WrongOverlay,
 )
 from drivers.real.board_lock import BoardLock
+from drivers.real.pynq_finding import find_device, require_pynq, require_root
 from drivers.real.pynq_waiting import InterruptLine, find_clock, find_interrupt
 from eyas.interfaces.overlays import CLOCK_HZ, OVERLAYS, REGISTER_BASE, OverlayDescription
 
@@ -42,25 +44,6 @@ POLL_S = 50e-6
 """Between two looks while jobs are ended."""
 ABORT_S = 0.01
 """How long jobs under way may take to end before a reset."""
-
-
-def require_pynq() -> Any:
-    """Return the module ``pynq``; NoBoard, with the remedy, where it is not installed."""
-    try:
-        import pynq
-    except ModuleNotFoundError as error:
-        raise NoBoard(
-            f"PYNQ cannot be loaded (no module {error.name!r}); on a PYNQ-Z2 take the Python of "
-            f"the image (source /etc/profile.d/pynq_venv.sh), elsewhere pip install "
-            f"'eyas[pynq-sim]'"
-        ) from None
-    return pynq
-
-
-def _require_root(error: BaseException) -> None:
-    """NoBoard where that is what ``error`` says."""
-    if isinstance(error, OSError) and "Root permissions" in str(error):
-        raise NoBoard("PYNQ needs root to reach the overlay; run with sudo -s") from None
 
 
 class PynqMemory(Buffer):
@@ -126,6 +109,8 @@ class PynqBoard(Board):
     """
 
     _in_use: weakref.WeakValueDictionary[str, PynqBoard] = weakref.WeakValueDictionary()
+    _opening = threading.RLock()
+    """One thread at a time: PYNQ finds devices and loads bitstreams without a lock of its own."""
 
     def __init__(
         self,
@@ -146,8 +131,9 @@ class PynqBoard(Board):
             )
         self.overlay = overlay
         self.cacheable = True
-        self._lock = lock or self._claim(self.device, mmio.base_addr)
-        self._in_use[self._lock.name] = self
+        with self._opening:
+            self._lock = lock or self._claim(self.device, mmio.base_addr)
+            self._in_use[self._lock.name] = self
         try:
             self._mmio = mmio
             # On the board the registers are an array in memory; elsewhere only MMIO's methods do.
@@ -183,8 +169,9 @@ class PynqBoard(Board):
         Raises
         ------
         NoBoard, OverlayFileMissing, BoardBusy
-            Before anything is loaded.  PYNQ's own ``Overlay(…)`` loads first and asks later: where
-            several processes use a board, open it here.
+            Before anything is loaded; NoBoard says why there is no device.  PYNQ's own
+            ``Overlay(…)`` loads first and asks later: where several processes use a board, open it
+            here.
         OverlayNotLoaded, WrongOverlay
             When PYNQ cannot load it, or it is another release's.
         """
@@ -193,7 +180,11 @@ class PynqBoard(Board):
         for file in (path, path.with_suffix(".hwh")):
             if not file.exists():
                 raise OverlayFileMissing(file)
-        device = device or cls._active_device(pynq)
+        with cls._opening:
+            return cls._open(pynq, path, device or find_device(pynq), download)
+
+    @classmethod
+    def _open(cls, pynq: Any, path: Path, device: Any, download: bool) -> PynqBoard:
         lock = cls._claim(device, REGISTER_BASE)
         try:
             overlay = cls._loaded(pynq, path, device=device, download=download)
@@ -208,7 +199,7 @@ class PynqBoard(Board):
             )
         except BaseException as error:
             lock.release()
-            _require_root(error)
+            require_root(error)
             raise
 
     @staticmethod
@@ -218,20 +209,9 @@ class PynqBoard(Board):
         except EyasError:
             raise
         except Exception as error:  # PYNQ's parsers and loaders raise whatever meets them
-            _require_root(error)
+            require_root(error)
             reason = f"{type(error).__name__}: {error}"
             raise OverlayNotLoaded(path, " ".join(reason.split())) from error
-
-    @staticmethod
-    def _active_device(pynq: Any) -> Any:
-        try:
-            return pynq.Device.active_device
-        except RuntimeError:
-            raise NoBoard(
-                "PYNQ finds no device; on the board run as root and source "
-                "/etc/profile.d/xrt_setup.sh first (XILINX_XRT must be set), elsewhere name a "
-                "remote board in PYNQ_REMOTE_DEVICES or use the simulated PYNQ-Z2"
-            ) from None
 
     @staticmethod
     def _described(overlay: Any, path: Path) -> OverlayDescription:

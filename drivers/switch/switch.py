@@ -57,6 +57,8 @@ class Switch(SwitchSetup):
         For another number of entries.
     """
 
+    keeps_overlay = True
+
     def __init__(self, board: Board, *, ring_entries: int = 256) -> None:
         with board.lock:
             super().__init__(board)

@@ -54,8 +54,6 @@ class ThcError(BoardError):
 class ThcDriver(OverlayDriver):
     """What both drivers share: one descriptor at a time, memory that is kept."""
 
-    shares_board = True
-
     def __init__(self, board: Board) -> None:
         with board.lock:
             super().__init__(

@@ -144,6 +144,8 @@ class VisionEngine(OverlayDriver):
         When the board carries something else, or a version this driver does not know.
     """
 
+    keeps_overlay = True
+
     def __init__(self, board: Board) -> None:
         with board.lock:
             super().__init__(

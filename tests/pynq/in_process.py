@@ -234,7 +234,7 @@ except Exception as error:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
-    assert done.stdout.startswith(f"{NoBoard.__name__} PYNQ finds no device; "), done.stderr
+    assert done.stdout.startswith(f"{NoBoard.__name__} PYNQ finds no device: "), done.stderr
 
 
 @pytest.mark.parametrize("missing", [".bit", ".hwh"])
