@@ -196,7 +196,7 @@ STALLS = {
     "tables": "tables of residual adds",
     "start": "layers to start",
 }
-"""What the array waits for, as ``--json`` and as a reader is told."""
+"""What the array waits for: its name in ``--json``, and in words."""
 
 
 def stalls(found: Measured) -> dict[str, int]:
@@ -215,7 +215,7 @@ def _work(macs: int, utilisation: float) -> tuple[str, str]:
 
 
 def cycles_line(found: Measured) -> str:
-    """Cycles a picture, alone and queued."""
+    """The line with the cycles of a picture, alone and queued."""
     return (
         f"Cycles a picture: {found.core_cycles:,} of the core, {found.end_to_end_cycles:,} from "
         f"doorbell to interrupt, {found.queued_cycles:,} when pictures queue"
