@@ -1,10 +1,10 @@
-"""Files that are kept between runs, each with a seal that tells a whole one from a damaged one.
+"""Files that are kept between runs, each with a checksum that tells if it is damaged.
 
 Models, Verilog, benches, synthesis results: each under a hash of all that it depends on.
 
-The seal of ``model.so`` is ``model.so.sha256``, a line as ``sha256sum --check`` reads it.
-A file that does not match its seal is removed and made again; a line in the log (level WARNING, so
-on standard error) says so.
+The checksum (here: the seal) of ``model.so`` is in ``model.so.sha256``, as ``sha256sum --check``
+reads it. A file that does not match its seal is removed and made again. A line in the log says so;
+its level is WARNING, so Python prints it on standard error.
 """
 
 from __future__ import annotations

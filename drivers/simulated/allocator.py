@@ -45,7 +45,7 @@ class Allocator:
         raise ValueError(f"No region starts at {address:#x}")
 
     def _gaps(self) -> list[tuple[int, int]]:
-        """Return the free ranges, one before each used one and one behind the last."""
+        """Return the free ranges in order: before each used range, and after the last one."""
         starts = [self._base, *(end for _, end in self._used)]
         ends = [*(start for start, _ in self._used), self._base + self._size]
         return list(zip(starts, ends, strict=True))

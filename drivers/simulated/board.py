@@ -1,4 +1,4 @@
-"""The overlay's RTL, Verilated, as a board."""
+"""A board whose overlay is RTL that Verilator compiled."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SLICE = 1 << 18
 class SimulatedBuffer(Buffer):
     """Memory of a simulated board.
 
-    Without caches ``array`` is the overlay's memory itself. With them it is a copy that only
-    :meth:`flush` and :meth:`invalidate` bring into line.
+    Without caches ``array`` is the overlay's memory itself. With caches it is a copy:
+    :meth:`flush` writes it to that memory, :meth:`invalidate` reads it from there.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SimulatedBoard(Board):
         Write a waveform there, FST for ``.fst`` and VCD for any other suffix; needs a model of its
         own, which is several times slower.
     progress : callable or None
-        Told how the model's build goes, when it is not in the cache.
+        Called with each step of the model's build, when the model is not in the cache.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ class SimulatedBoard(Board):
     def run_bare(self, cycles: int) -> None:
         """Toggle the overlay's clock ``cycles`` times and do nothing else, for benchmarks.
 
-        The memory neither takes nor gives anything meanwhile.
+        The memory answers no access in the meantime.
         """
         self._require_open("run")
         self._model.run_bare(cycles)

@@ -1,7 +1,7 @@
-"""Verilog to a shared library that holds the overlay and its board, kept in a cache by content.
+"""Builds the shared library that simulates an overlay and its board, and keeps it in a cache.
 
-Verilator writes the C++; the compiler is called from here rather than through make: one step less
-to install, and progress file by file.
+Verilator writes the C++. The compiler is called from here rather than through make: there is one
+program less to install, and progress can be shown file by file.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def build_model(
 ) -> Path:
     """Return the shared library of a design, built unless the cache has it.
 
-    Two processes may ask for the same model at once: one builds, the other waits for it. What
-    fails or is interrupted leaves nothing behind but a log.
+    Two processes may ask for the same model at once: one builds, the other waits for it. A build
+    that fails or is interrupted leaves nothing but its log.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def build_model(
     trace : "vcd", "fst" or None
         Build the slower variant that can write waveforms of this kind.
     progress : callable or None
-        Told of each step, when something has to be built.
+        Called with each step, when something has to be built.
 
     Raises ToolMissing, or BuildFailed with the log's path.
     """

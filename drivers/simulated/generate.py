@@ -1,4 +1,4 @@
-"""An overlay's Verilog on standard output: ``python -m drivers.simulated.generate``, a process.
+"""Prints an overlay's Verilog: ``python -m drivers.simulated.generate``.
 
 Standard input is a JSON object: ``overlay``, and its configuration's ``fields``. What the process
 imports of Eyas is compiled from the sources as they are now: a ``.pyc`` file counts as fresh when

@@ -12,7 +12,7 @@ __all__ = ["INFINITE", "PYNQ_Z2", "MemoryModel"]
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """Memory behind one 64-bit AXI port, answering in order.
+    """Latency and bandwidth of a memory that one 64-bit AXI port reaches; it answers in order.
 
     The port itself moves at most one beat a cycle each way.
 

@@ -1,4 +1,4 @@
-"""The C interface of ``harness.cpp`` in Python: one overlay with its memory, cycle by cycle."""
+"""Calls the C functions of ``harness.cpp``: one overlay with its memory, cycle by cycle."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Model:
     library : Path
         From :func:`drivers.simulated.build.build_model`.
     memory : ndarray
-        Bytes behind the AXI master.
+        Bytes that the overlay reads and writes through its AXI master.
     base : int
         Address of the first one.
     """

@@ -18,7 +18,7 @@ def switch_board(
     """Return a simulated board that carries the switch overlay of ``config``.
 
     ``options`` are those of :class:`drivers.simulated.board.SimulatedBoard`. The first board of a
-    configuration takes a while; what was made for it is kept in the cache.
+    configuration is built, which takes a minute or so; the cache keeps what was built.
     """
     verilog = overlay_verilog("switch", config, progress or (lambda step, fraction: None))
     return SimulatedBoard(verilog, top="switch", progress=progress, **options)

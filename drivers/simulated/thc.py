@@ -18,7 +18,7 @@ def thc_board(
     """Return a simulated board that carries the THC overlay of ``config``.
 
     ``options`` are those of :class:`drivers.simulated.board.SimulatedBoard`. The first board of a
-    configuration takes a while; what was made for it is kept in the cache.
+    configuration is built, which takes a minute or so; the cache keeps what was built.
     """
     verilog = overlay_verilog("thc", config, progress or (lambda step, fraction: None))
     return SimulatedBoard(verilog, top="thc", progress=progress, **options)

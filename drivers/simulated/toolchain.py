@@ -151,7 +151,7 @@ def _is_wrapper(program: str) -> bool:
 
 
 def require_tools(*names: str) -> None:
-    """Raise ToolMissing, naming the package that brings it, for the first tool that is missing.
+    """Raise ToolMissing for the first tool that is missing; it names the package to install.
 
     ``names`` are among verilator, compiler, make, perl, which are all if there is none, and fst
     for what waveforms of that kind need.
@@ -176,12 +176,14 @@ def require_simulator(*more: str) -> None:
     """Raise, before any work, what would keep a simulated board from being built.
 
     ToolMissing without Verilator, C++ compiler, perl, Amaranth or one of ``more``; BuildFailed
-    when the cache cannot be written.
+    when the cache cannot be written and holds no models (one that does may be read-only).
     """
     require_tools("verilator", "compiler", "perl", *more)
     if importlib.util.find_spec("amaranth") is None:
         raise ToolMissing("Amaranth", "pip install 'eyas[sim]'")
     folder = cache_folder()
+    if (folder / "models").is_dir():
+        return
     try:
         can_be_written(folder)
     except OSError as error:
@@ -190,7 +192,7 @@ def require_simulator(*more: str) -> None:
 
 def fst_libraries() -> tuple[str, ...]:
     """Return the libraries that Verilator's writer of .fst files calls."""
-    # Older Verilators bring an lz4 of their own.
+    # Older Verilators contain lz4.
     bundled = (find_verilator().root / "include" / "gtkwave").is_dir()
     return ("z",) if bundled else ("z", "lz4")
 

@@ -1,4 +1,4 @@
-"""An overlay's Verilog, kept in the cache for as long as the sources are the same.
+"""Makes an overlay's Verilog, and keeps it in the cache until the sources change.
 
 The key of the cache is a hash of the sources on disk, so the Verilog must come from these. The
 modules of this process may have been imported before an edit: the Verilog is made in a process of
@@ -70,7 +70,7 @@ def _key(name: str, config: Config) -> str:
 
 
 def overlay_verilog(name: str, config: Config, progress: Progress) -> str:
-    """Return what ``NAME_verilog(config)`` of ``hdl.overlays.NAME`` gives, by the sources on disk.
+    """Return the Verilog of overlay ``name``, made from the sources as they are on disk.
 
     Raises ToolMissing without Amaranth; BuildFailed where the cache cannot be written, or where
     the sources do not load or change all the time.

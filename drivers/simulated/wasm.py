@@ -1,4 +1,4 @@
-"""Where Yosys from PyPI, which is WebAssembly, keeps itself once it is compiled."""
+"""A cache folder for Yosys from PyPI, which is WebAssembly and is compiled when it first runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["wasm_cache", "wasm_environment"]
 
 
 def wasm_environment() -> dict[str, str]:
-    """Return the variables with which Yosys, as WebAssembly, finds a folder to keep itself in.
+    """Return environment variables that give Yosys a cache folder that can be written.
 
-    None where the user's own cache folder can be written; elsewhere Eyas's cache, or a folder that
-    goes when this process ends.
+    They are none where the user's own cache folder can be written. Elsewhere they name a folder in
+    Eyas's cache, or, where that fails too, one that is removed when this process ends.
     """
     base = os.environ.get("XDG_CACHE_HOME")
     try:
@@ -41,7 +41,7 @@ def wasm_environment() -> dict[str, str]:
 
 @contextmanager
 def wasm_cache() -> Iterator[None]:
-    """Have :func:`wasm_environment` in this process's environment for a while."""
+    """Set the variables of :func:`wasm_environment` inside a ``with`` block."""
     variables = wasm_environment()
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -1,4 +1,4 @@
-"""``eyas bitstream``: everything a bitstream for the PYNQ-Z2 is made of, and the bitstream."""
+"""``eyas bitstream``: writes the inputs of a bitstream for the PYNQ-Z2, and builds it."""
 
 from __future__ import annotations
 

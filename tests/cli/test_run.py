@@ -1,6 +1,7 @@
 """eyas run: figures, the check against the reference, outputs, and what it refuses."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,3 +240,16 @@ def test_a_file_s_own_shape_and_what_litert_runs_of_it(eyas, tmp_path: Path, fol
     answer = eyas("run", program, "-i", tmp_path / "x.npz")
     assert answer.code == 2
     assert "must have the shape N × 6 × 10 × 1 or N × 60, not 4 × 10 × 6 × 1" in answer.err
+
+
+@pytest.mark.slow
+def test_a_waveform_is_written(eyas, files: Files, tmp_path: Path) -> None:
+    path = tmp_path / "wave.vcd"
+    answer = eyas("run", files.program, "--input", files.pictures, "-n", 1, "--trace", path)
+    assert answer.code == 0, answer.err
+    text = path.read_text()
+    for signal in ("aclk", "s_axi_awaddr", "m_axi_rdata", "interrupt"):
+        assert re.search(rf"^\s*\$var \w+ +\d+ \S+ {signal}\b", text, re.MULTILINE), signal
+    cycles = int(re.search(r"([\d,]+) of the core", answer.out)[1].replace(",", ""))
+    end = max(int(line[1:]) for line in text.splitlines() if line.startswith("#"))
+    assert end >= 10_000 * cycles, "picoseconds of a 10 ns clock"

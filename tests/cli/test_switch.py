@@ -60,3 +60,13 @@ def test_what_cannot_work_is_refused_in_a_sentence(eyas, arguments, message: str
     assert answer.code == 2
     assert message in " ".join(answer.err.replace("│", " ").split())
     assert answer.out == ""
+
+
+@pytest.mark.slow
+def test_a_network_that_loses_too_much_is_named(eyas) -> None:
+    """Its jobs give up, so there are no sums to compare."""
+    answer = eyas("switch", "run", "--rounds", 1, "--workers", 2, "--loss", 0.8)
+    assert (answer.code, answer.out) == (2, "")
+    (line,) = (item for item in answer.err.splitlines() if item.startswith("eyas: "))
+    assert "ended: no progress" in line
+    assert line.endswith("the network loses too many packets (--loss 0.8)")

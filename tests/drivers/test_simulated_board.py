@@ -12,9 +12,11 @@ from drivers.errors import (
     OutOfMemory,
     ProtocolError,
     RegisterError,
+    ToolMissing,
 )
 from drivers.simulated.board import MEMORY_BASE
 from drivers.simulated.memory import INFINITE, PYNQ_Z2, MemoryModel
+from drivers.simulated.toolchain import require_tools
 from tests.drivers.designs.copy_engine import IDENTITY, Fault, Offset
 
 BYTES_PER_BEAT = 8
@@ -432,6 +434,21 @@ def test_two_models_in_one_process(make_board, tmp_path):
     last = max(int(line[1:]) for line in text.splitlines() if line.startswith("#"))
     assert last >= 10_000 * 64, "a picosecond's resolution, a clock of 10 ns"
     copy(plain, 4)
+
+
+@pytest.mark.slow
+def test_a_waveform_in_fst(make_board, tmp_path):
+    try:
+        require_tools("fst")
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    board = make_board(trace=tmp_path / "copy.fst")
+    copy(board, 4)
+    board.close()
+    # A header block of 329 bytes, with the writer's name in it.
+    data = (tmp_path / "copy.fst").read_bytes()
+    assert data[:9] == b"\0" + (329).to_bytes(8, "big")
+    assert len(data) > 1000
 
 
 @pytest.mark.slow

@@ -149,6 +149,14 @@ def test_a_simulator_is_refused_before_any_work(homes, monkeypatch):
         toolchain.require_simulator()
     monkeypatch.setenv("EYAS_CACHE", str(homes / "cache"))
     toolchain.require_simulator()
+    (homes / "cache" / "models").mkdir()
+
+    def read_only(folder):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as context:  # as in a container's image, with models in it
+        context.setattr(toolchain, "can_be_written", read_only)
+        toolchain.require_simulator()
     monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ToolMissing, match=r"Amaranth was not found; .*pip install 'eyas\[sim\]'"):
         toolchain.require_simulator()

@@ -1,4 +1,4 @@
-"""One file from the internet: resumed where it broke off, and checked before it gets its name."""
+"""Fetches one file: goes on where a download broke off, checks it, then gives it its name."""
 
 from __future__ import annotations
 

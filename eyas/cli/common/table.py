@@ -114,7 +114,7 @@ def _row(cells: list[list[str]], widths: list[int], bottom: bool = False) -> lis
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """``text`` in lines, broken behind blanks and the marks between parts of a name."""
+    """``text`` in lines, broken after blanks and after the marks between parts of a name."""
     lines = [""]
     for part in re.findall(r"[^\s/;:,_.]*[\s/;:,_.]?", text):
         while cell_len(lines[-1]) + cell_len(part.rstrip()) > width:

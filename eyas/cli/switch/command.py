@@ -51,7 +51,7 @@ class SwitchName(str, enum.Enum):
 
 
 def job_table(title: str, reports: Sequence[JobReport]) -> Table:
-    """A column a job."""
+    """The table of all jobs, with one column for each."""
     from eyas.cli.common.console import table
 
     rows = [
@@ -247,7 +247,7 @@ def run(
 
 
 def _check_slots(slots: int, which: SwitchName) -> None:
-    """Refuse slots that there are not, before anything is built."""
+    """Refuse a number of slots that the switch cannot have."""
     from eyas.interfaces.switch.config import DEFAULT_SWITCH
 
     if not 1 <= slots <= MOST_SLOTS or slots & (slots - 1):
@@ -257,7 +257,7 @@ def _check_slots(slots: int, which: SwitchName) -> None:
 
 
 def _check_switchml(slots: int, jobs: int, quorum: int | None) -> None:
-    """Refuse what slots of a job's own do not allow."""
+    """Refuse too few slots, and a quorum, which switchml does not have."""
     if slots < 2 * jobs:
         raise CommandError(
             f"Under switchml each of {jobs} jobs needs 2 slots of its own: {slots} are too few"
@@ -267,7 +267,7 @@ def _check_switchml(slots: int, jobs: int, quorum: int | None) -> None:
 
 
 def _run(loopback: Loopback, loss: float) -> list[JobReport]:
-    """Run all jobs; CommandError when one gives up, for nothing of it can be compared then."""
+    """Run all jobs; CommandError when one gives up, because its sums cannot be compared."""
     try:
         return loopback.run()
     except ValueError:

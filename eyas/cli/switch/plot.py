@@ -1,4 +1,4 @@
-"""Who held which slot when, and how far each job was."""
+"""Draws which job held which slot when, and the progress of each job."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ LOSS = 0.01
 
 @dataclass(frozen=True)
 class SharedSlots:
-    """What came of both jobs; ``exact`` says whether all sums and all workers' bits are right."""
+    """The results of both jobs; ``exact``: all sums are right, all workers have the same bits."""
 
     reports: tuple[JobReport, ...]
     exact: bool
@@ -34,9 +34,10 @@ class SharedSlots:
         first, second = self.reports
         say(
             f"Switch: two jobs of {WORKERS} workers share {SLOTS} slots of the RTL and a network "
-            f"that loses {LOSS:.0%} on each hop; the one of priority {first.priority} took a slot "
-            f"over {first.preemptions} times and finished at {first.finished:,.0f}, the one of "
-            f"priority {second.priority} at {second.finished:,.0f} (times of a hop); "
+            f"that loses {LOSS:.0%} of the packets on each hop. The job of priority "
+            f"{first.priority} took a slot over {first.preemptions} times and finished at "
+            f"{first.finished:,.0f}, the job of priority {second.priority} at "
+            f"{second.finished:,.0f} (in units of a hop's time); "
             f"{first.resends + second.resends} packets were sent again"
         )
         if self.exact:

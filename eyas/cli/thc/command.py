@@ -1,4 +1,4 @@
-"""``eyas thc``: gradients compressed so that they add up."""
+"""``eyas thc``: gradients in a compressed form that can be added."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SHARE = 32
 
 @dataclass(frozen=True)
 class Round:
-    """What a round was: ``exact`` says whether every sum of the RTL equals the reference."""
+    """The figures of a round; ``exact``: every sum of the RTL equals the reference."""
 
     coordinates: int
     sums: int

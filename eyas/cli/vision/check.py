@@ -1,4 +1,4 @@
-"""The proof: every number that the hardware gave against the reference."""
+"""Compares every number of the hardware with the reference."""
 
 from __future__ import annotations
 

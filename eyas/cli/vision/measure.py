@@ -1,4 +1,4 @@
-"""Pictures through a vision engine, and what that took."""
+"""Runs pictures on a vision engine and counts cycles."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def measure(
     pictures: npt.NDArray[Any],
     done: Callable[[int], None] = lambda count: None,
 ) -> Measured:
-    """Run ``pictures`` through the loaded ``program``; ``done`` is told how many are ready."""
+    """Run ``pictures`` through the loaded ``program``; ``done`` gets the number that is ready."""
     results = []
     for start in range(0, len(pictures), BATCH):
         results.append(engine.infer(pictures[start : start + BATCH]))

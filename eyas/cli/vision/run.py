@@ -134,7 +134,7 @@ def run(
 
 
 LAYER_COLUMNS = (
-    "layer", "op", "cycles", "MACs", "utilisation", "array", "requantise", "drain", "tables",
+    "layer", "op", "cycles", "MACs", "share of peak", "array", "requant.", "drain", "tables",
 )  # fmt: skip
 """Headings of :func:`layer_rows`: the last four say what a layer's cycles went to."""
 
@@ -181,7 +181,7 @@ def layer_sums(layers: list[dict[str, Any]]) -> dict[str, int]:
 def _lines(found: Measured, accuracy: float | None) -> list[str]:
     lines = [
         cycles_line(found),
-        "Of the core's cycles the array waited "
+        "Of these cycles the array waited "
         + ", ".join(f"{cycles:,} for {STALLS[cause]}" for cause, cycles in stalls(found).items()),
         f"{found.host_us:,.1f} µs of Python a picture, without the simulation",
     ]
@@ -192,11 +192,11 @@ def _lines(found: Measured, accuracy: float | None) -> list[str]:
 
 STALLS = {
     "requantize": "requantisation",
-    "drain": "layers' last results",
+    "drain": "the last results of layers",
     "tables": "tables of residual adds",
     "start": "layers to start",
 }
-"""What the array waits for, as ``--json`` and as a reader is told."""
+"""What the array waits for: its name in ``--json``, and in words."""
 
 
 def stalls(found: Measured) -> dict[str, int]:
@@ -215,7 +215,7 @@ def _work(macs: int, utilisation: float) -> tuple[str, str]:
 
 
 def cycles_line(found: Measured) -> str:
-    """Cycles a picture, alone and queued."""
+    """The line with the cycles of a picture, alone and queued."""
     return (
         f"Cycles a picture: {found.core_cycles:,} of the core, {found.end_to_end_cycles:,} from "
         f"doorbell to interrupt, {found.queued_cycles:,} when pictures queue"

@@ -1,4 +1,4 @@
-"""A simulated board with a program on it, and the progress of getting there."""
+"""Opens a simulated board with a program on it, and shows the progress."""
 
 from __future__ import annotations
 
