@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from torch.distributed.distributed_c10d import default_pg_timeout
 
-from eyas.services.aggregation.collectives import PATIENCE, Peers
+from eyas.services.aggregation.collectives import Peers
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT
 from tests.services import jobs
 from tests.services.ranks import Ranks
 
@@ -44,7 +46,7 @@ def test_a_rank_that_closes_early_is_named(ranks: Ranks) -> None:
 
 
 def test_half_an_hour_is_waited_for_a_slow_rank(ranks: Ranks) -> None:
-    assert PATIENCE == 1800
+    assert default_pg_timeout.total_seconds() == DEFAULT_TIMEOUT
     assert ranks.run(jobs.patient, 3.0) == [True] * 3
 
 

@@ -21,11 +21,10 @@ from torch._C._distributed_c10d import Store
 from torch.distributed import distributed_c10d
 
 from eyas.services.aggregation.liveness import Liveness, Sign
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT
 
-__all__ = ["PATIENCE", "PeerLost", "Peers"]
+__all__ = ["PeerLost", "Peers"]
 
-PATIENCE = distributed_c10d.default_pg_timeout.total_seconds()
-"""Seconds that a worker waits for a slow one: gloo's default in PyTorch, half an hour."""
 _TURN = timedelta(milliseconds=500)
 """How often a waiting worker looks whether another one has failed."""
 
@@ -65,7 +64,7 @@ class Peers:
     def __init__(
         self,
         group: dist.ProcessGroup | None = None,
-        timeout: float = PATIENCE,
+        timeout: float = DEFAULT_TIMEOUT,
         grace: float = 5.0,
     ) -> None:
         if not dist.is_initialized():

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from eyas.interfaces.thc.formats import LANE_BITS, LookupTable, check_sums
 
-__all__ = ["TrainingJob"]
+__all__ = ["DEFAULT_TIMEOUT", "TrainingJob"]
+
+DEFAULT_TIMEOUT = 1800.0
+"""Seconds that is waited for a slow worker: gloo's default in PyTorch, half an hour."""
 
 
 @dataclass(frozen=True)
