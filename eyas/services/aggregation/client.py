@@ -1,4 +1,4 @@
-"""The aggregation service, as one worker sees it: packets out, results in, losses made good."""
+"""A worker's connection to the aggregation service, which makes up for lost packets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The other workers, as the hook's thread sees them: collectives that end, and say who is missing.
+"""Collectives among the workers of a group, which end in time and say which worker is missing.
 
 PyTorch's gloo reports a lost peer by address, and only to its neighbours.  Here every worker waits
 in short turns and looks between them whether another one has failed; whoever sees a failure looks

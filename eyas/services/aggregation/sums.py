@@ -1,4 +1,4 @@
-"""What the aggregation service knows of a job: sums under way, and results that may be asked for.
+"""The sums of one training job: those that lack workers, and results that are kept for a while.
 
 No sockets and no clock here: packets and times go in, packets come out.
 """

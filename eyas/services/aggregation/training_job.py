@@ -1,4 +1,4 @@
-"""What is aggregated for one training run; without PyTorch, which the service does not need."""
+"""What workers and aggregator agree on for one training run; it needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_TIMEOUT = 1800.0
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is aggregated, fixed for a whole training run.
+    """Table, workers and lane width of one training run, which stay the same to its end.
 
     Parameters
     ----------

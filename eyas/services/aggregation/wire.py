@@ -1,4 +1,4 @@
-"""What goes over the service's sockets: packets, and lines of JSON between them.
+"""The format of the service's streams: packets, and lines of JSON between them.
 
 A packet (:mod:`eyas.interfaces.switch.packet`) begins with its magic number, a line with ``{``.
 Lines are for what the packet format leaves to configuration: a worker introduces itself and its

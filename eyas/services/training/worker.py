@@ -1,4 +1,4 @@
-"""One worker of ``eyas thc train``: its share of every batch, scheme after scheme."""
+"""One worker of ``eyas thc train``: it trains on its share of every batch, once a scheme."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WEIGHT_DECAY = 5e-4
 
 @dataclass(frozen=True)
 class Settings:
-    """A training run, alike for all workers.
+    """The settings of a training run, the same for all workers.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Report:
-    """How far a worker is: ``traffic`` in bytes, the weights' SHA-256."""
+    """A worker's state at one point of training: ``traffic`` in bytes, the weights' SHA-256."""
 
     scheme: str
     round: int
