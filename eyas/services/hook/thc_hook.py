@@ -198,8 +198,8 @@ class ThcState:
             return
         self._closed = True
         self._thread.shutdown(wait=True)
+        self._peers.close()  # first: whoever still waits for this worker must not keep it waiting
         self.aggregator.close()
-        self._peers.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """The checkpoint: threads, sockets and process groups belong to one process."""
