@@ -1,4 +1,4 @@
-"""The public name of :mod:`eyas.services.aggregation.client`, as README has it."""
+"""A short import path for :mod:`eyas.services.aggregation.client`."""
 
 from __future__ import annotations
 

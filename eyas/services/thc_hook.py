@@ -1,4 +1,4 @@
-"""The public name of :mod:`eyas.services.hook.thc_hook`, as README has it."""
+"""A short import path for :mod:`eyas.services.hook.thc_hook`."""
 
 from __future__ import annotations
 

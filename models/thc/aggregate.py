@@ -1,4 +1,4 @@
-"""What the aggregator computes: look packed indices up, add integers in isolated lanes."""
+"""What the aggregator computes: it looks packed indices up in the table and adds the entries."""
 
 from __future__ import annotations
 

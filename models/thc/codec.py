@@ -1,4 +1,4 @@
-"""A worker's side of THC: gradients to indices, sums to gradients."""
+"""What a worker computes in THC: it encodes a gradient to indices and decodes sums to a mean."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Indices to bytes and back, on any device; the format is
-:data:`eyas.interfaces.thc.formats.PACKING`."""
+"""Packs indices into bytes and unpacks them, on any device.
+
+The format is :data:`eyas.interfaces.thc.formats.PACKING`.
+"""
 
 from __future__ import annotations
 

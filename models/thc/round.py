@@ -1,4 +1,4 @@
-"""A whole round in one process: what all workers and the aggregator compute together."""
+"""A whole round of THC in one process: all workers' encoding, the sums, and the decoding."""
 
 from __future__ import annotations
 

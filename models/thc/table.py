@@ -1,4 +1,4 @@
-"""The lookup table: which 2^b of the g + 1 evenly spaced points add the least variance.
+"""Chooses the lookup table: 2^b of g + 1 evenly spaced points, which add the least variance.
 
 A rotated coordinate is close to a standard normal.  It is clamped to ±t and lies among the points
 x_k = −t + 2·t·k/g; rounding it without bias to one of the two table points around it adds the

@@ -234,10 +234,22 @@ def die_at(rank: int, dying: int, step: int, sleep: float | None) -> tuple[float
     raise AssertionError("nothing was raised")
 
 
-def close_early(rank: int, closing: int) -> str:
+def stay_away(rank: int, absent: int) -> str:
+    """Rank ``absent`` makes no state."""
+    if rank == absent:
+        return ""
+    try:
+        ThcState(model(), ReferenceAggregator(), timeout=2, grace=1)
+    except RuntimeError as error:
+        return str(error)
+    raise AssertionError("nothing was raised")
+
+
+def close_early(rank: int, closing: int, service: bool) -> str:
     """Rank ``closing`` closes its state while the others go on."""
     ddp = wrapped()
-    state = ThcState(ddp, ReferenceAggregator(), timeout=4, grace=3)
+    aggregator = ServiceAggregator("model") if service else ReferenceAggregator()
+    state = ThcState(ddp, aggregator, grace=3)
     ddp.register_comm_hook(state, thc_hook)
     try:
         if rank == closing:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from torch.distributed.distributed_c10d import default_pg_timeout
 
-from eyas.services.aggregation.collectives import PATIENCE, Peers
+from eyas.services.aggregation.collectives import Peers
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT
 from tests.services import jobs
 from tests.services.ranks import Ranks
 
@@ -37,14 +39,22 @@ def test_a_slow_rank_is_said_to_be_alive_also_to_itself(mortal: Ranks) -> None:
     assert all(waited < 4 + 3 + BUSY for waited, _ in answers)
 
 
-def test_a_rank_that_closes_early_is_named(ranks: Ranks) -> None:
-    answers = ranks.run(jobs.close_early, 2)
+def test_a_rank_that_makes_no_state_is_named(mortal: Ranks) -> None:
+    answers = mortal.run(jobs.stay_away, 1)
+    for message in (answers[0], answers[2]):
+        assert "rank 1 has not constructed a ThcState within 2 s" in message
+
+
+@pytest.mark.parametrize("service", [False, True])
+def test_a_rank_that_closes_early_is_named(ranks: Ranks, service: bool) -> None:
+    """It keeps nobody waiting until the timeout, nor do the others keep it."""
+    answers = ranks.run(jobs.close_early, 2, service)
     for message in answers[:2]:
         assert "rank 2 has closed the hook or ended" in message
 
 
 def test_half_an_hour_is_waited_for_a_slow_rank(ranks: Ranks) -> None:
-    assert PATIENCE == 1800
+    assert default_pg_timeout.total_seconds() == DEFAULT_TIMEOUT
     assert ranks.run(jobs.patient, 3.0) == [True] * 3
 
 

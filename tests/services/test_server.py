@@ -3,25 +3,30 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from inspect import signature
 
 import pytest
 
 from eyas.interfaces.switch.packet import Packet, PacketKind
-from eyas.services.aggregation.server import AggregationServer, JobFailed
+from eyas.services.aggregation.hello import hello
+from eyas.services.aggregation.server import MAX_STRANGERS, AggregationServer, JobFailed
+from eyas.services.aggregation.sums import LEAD, WINDOW
+from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.aggregation.units import ModelUnit
-from eyas.services.aggregation.wire import line
+from eyas.services.aggregation.wire import LONGEST_LINE, line
 from tests.services.test_service import TABLE, data, entries
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-HELLO = {"workers": 2, "lane_bits": 8, "table": TABLE.entries}
-LIMIT = 20.0
+JOB = TrainingJob(TABLE, 2, 8)
+TOKEN = "secret"
+LIMIT = 60.0
 
 
-def serve(act: Callable[[Callable[[], Awaitable[Streams]]], Awaitable[None]], **options) -> None:
-    """Run a server; ``act`` gets a function that connects to it."""
+def serve(act: Callable[..., Awaitable[None]], **options) -> None:
+    """Run a server; ``act`` gets a function that connects to it, and the server if it wants."""
 
     async def run() -> None:
-        server = AggregationServer(ModelUnit(), **options)
+        server = AggregationServer(JOB, ModelUnit(), TOKEN, **options)
         listening = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(server.serve("127.0.0.1", 0, listening.set_result))
         port = await listening
@@ -33,7 +38,7 @@ def serve(act: Callable[[Callable[[], Awaitable[Streams]]], Awaitable[None]], **
             return reader, writer
 
         try:
-            await act(connect)
+            await (act(connect, server) if len(signature(act).parameters) == 2 else act(connect))
             server.stop()
         finally:
             for writer in writers:
@@ -46,7 +51,7 @@ def serve(act: Callable[[Callable[[], Awaitable[Streams]]], Awaitable[None]], **
 
 async def worker(connect, number: int, **changes) -> Streams:
     reader, writer = await connect()
-    writer.write(line({"worker": number, **HELLO, **changes}))
+    writer.write(line({**hello(number, JOB, TOKEN), **changes}))
     assert json.loads(await reader.readline()) == {"accepted": number}
     return reader, writer
 
@@ -104,6 +109,12 @@ def test_a_worker_that_is_silent_is_named_in_time() -> None:
         (b"GET / HTTP/1.1\r\n", "Worker 1: the stream holds neither a packet nor a line"),
         (data(0, 0).to_bytes(), "Worker 1: a packet in the name of worker 0"),
         (data(1, 0).to_bytes()[:-1] + b"?", "Worker 1: 35 bytes are not an aggregation packet"),
+        (data(1, 0).with_changes(job=1).to_bytes(), "Worker 1: a packet of job 1, epoch 0"),
+        (data(1, 0).with_changes(epoch=7).to_bytes(), "Worker 1: a packet of job 0, epoch 7"),
+        (data(1, WINDOW).to_bytes(), "Worker 1: packet 256 is beyond the window of 256 from 0"),
+        (data(1, LEAD + 1, base=LEAD + 1).to_bytes(), "Worker 1: packet 1025 cannot have a result"),
+        (line({"worker": 1}), "Worker 1: a line, where packets are expected"),
+        (b"{" + b"[" * 4000 + b"\n", "Worker 1: a line of the stream is not JSON"),
     ],
 )
 def test_a_worker_that_breaks_the_rules_ends_the_job(sent: bytes, message: str) -> None:
@@ -117,19 +128,30 @@ def test_a_worker_that_breaks_the_rules_ends_the_job(sent: bytes, message: str) 
 
 
 @pytest.mark.parametrize(
-    ("hello", "message"),
+    ("changes", "message"),
     [
-        ({"worker": 0, **HELLO, "workers": 33}, "Packets name workers 0 to 31"),
-        ({"worker": 0, **HELLO, "workers": 9}, "use 16-bit lanes"),
-        ({"worker": 0, **HELLO, "table": [0, 1, 2]}, "A table has 4, 8 or 16 entries"),
-        ({"worker": 2, **HELLO}, "There is no place for a worker 2"),
-        ({"who": 1}, "a worker begins with a line that says who it is"),
+        ({"workers": 3}, "Worker 0 has another workers than the service's job"),
+        ({"lane_bits": 16}, "Worker 0 has another lane_bits than"),
+        ({"table": [0, 1, 2, 3]}, "Worker 0 has another table than"),
+        ({"worker": 2}, "There is no place for a worker 2 in a job of 2"),
+        ({"worker": -1}, "There is no place for a worker -1"),
+        ({"worker": "0"}, "a worker's worker must be a whole number"),
+        ({"worker": [0]}, "a worker's worker must be a whole number"),
+        ({"worker": 0.5}, "a worker's worker must be a whole number"),
+        ({"worker": True}, "a worker's worker must be a whole number"),
+        ({"workers": {}}, "a worker's workers must be a whole number"),
+        ({"lane_bits": None}, "a worker's lane_bits must be a whole number"),
+        ({"table": "0"}, "a worker's table must be a list of whole numbers"),
+        ({"table": [0, [1]]}, "a worker's table must be a list of whole numbers"),
+        ({"token": 5}, "the token is not this job's"),
+        ({"token": "\ud800"}, "the token is not this job's"),
+        ({"token": TOKEN + " "}, "the token is not this job's"),
     ],
 )
-def test_a_stranger_is_told_why_and_the_job_goes_on(hello, message: str) -> None:
+def test_a_stranger_is_told_why_and_the_job_goes_on(changes, message: str) -> None:
     async def act(connect) -> None:
         reader, writer = await connect()
-        writer.write(line(hello))
+        writer.write(line({**hello(0, JOB, TOKEN), **changes}))
         assert message in json.loads(await reader.readline())["error"]
         assert await reader.read() == b""
         for number in range(2):
@@ -138,11 +160,71 @@ def test_a_stranger_is_told_why_and_the_job_goes_on(hello, message: str) -> None
     serve(act)
 
 
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b'{"who": 1}\n', "a worker begins with a line that says who it is"),
+        (b'{"a":' * 800 + b"\n", "is not JSON as this service writes it"),
+        (b"{" + b"x" * LONGEST_LINE, "a line does not end within 4096 bytes"),
+        (b"GET / HTTP/1.1\r\n\r\n", "the stream holds neither a packet nor a line"),
+        (data(0, 0).to_bytes(), "a worker begins with a line that says who it is"),
+    ],
+)
+def test_other_bytes_are_told_why(sent: bytes, message: str) -> None:
+    async def act(connect) -> None:
+        reader, writer = await connect()
+        writer.write(sent)
+        assert message in json.loads(await reader.readline())["error"]
+        assert await reader.read() == b""
+        for number in range(2):
+            await worker(connect, number)
+
+    serve(act)
+
+
+def test_silent_strangers_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In time, and the oldest before where there are many; workers come in between."""
+
+    async def act(connect) -> None:
+        streams = [await connect() for _ in range(MAX_STRANGERS)]
+        await worker(connect, 0)
+        assert await streams[0][0].read() == b""
+        for reader, _ in streams[1:]:
+            assert "nobody said who it is" in json.loads(await reader.readline())["error"]
+        await worker(connect, 1)
+
+    monkeypatch.setattr("eyas.services.aggregation.server.HELLO_SECONDS", 3.0)
+    serve(act)
+
+
+def test_a_worker_that_does_not_read_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 1 << 16
+
+    async def act(connect, server: AggregationServer) -> None:
+        (reader, writer), (_, idle) = [await worker(connect, number) for number in range(2)]
+        idle.transport.pause_reading()
+        for number, stream in ((0, writer), (1, idle)):
+            stream.write(data(number, 0, 1024).to_bytes())
+        result = await reader.readexactly(32 + 1024)
+        ask = data(1, 0, 1024, PacketKind.RESEND).to_bytes() * 200
+        for _ in range(100):
+            idle.write(ask)
+            await idle.drain()
+            assert server.buffered_bytes <= limit + (1 << 18) + 4096
+        assert len(result) == 1056
+
+    monkeypatch.setattr("eyas.services.aggregation.server.MAX_UNSENT", limit)
+    serve(act)
+
+
 def test_a_second_worker_of_one_number_is_refused() -> None:
     async def act(connect) -> None:
         await worker(connect, 0)
         reader, writer = await connect()
-        writer.write(line({"worker": 0, **HELLO}))
-        assert "There is no place for a worker 0" in json.loads(await reader.readline())["error"]
+        writer.write(line(hello(0, JOB, TOKEN)))
+        assert (
+            "There is no place for a worker 0: it is here already"
+            in json.loads(await reader.readline())["error"]
+        )
 
     serve(act)

@@ -5,7 +5,7 @@ import torch
 
 from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
 from eyas.interfaces.thc.formats import LookupTable, pack, unpack
-from eyas.services.aggregation.sums import JobSums
+from eyas.services.aggregation.sums import LEAD, WINDOW, JobSums
 from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.aggregation.units import ModelUnit
 from eyas.services.aggregation.wire import Frames, line
@@ -72,7 +72,7 @@ def test_a_lost_result_is_sent_again_until_all_are_past_it() -> None:
 def test_numbers_wrap() -> None:
     rules = job(2)
     last = (1 << 32) - 1
-    rules._bases = [last - 1] * 2  # a job that has come so far
+    rules._bases, rules._least = [last - 1] * 2, last - 1  # a job that has come so far
     for worker in range(2):
         rules.take(data(worker, last - 1, base=last - 1), 0)
         rules.take(data(worker, 0, base=last), 0)
@@ -96,6 +96,28 @@ def test_a_quorum_waits_and_then_does_without() -> None:
     # Who comes late gets the same result.
     assert rules.take(data(1, 0), 2.0) == [(1, result)]
     assert rules.finish(9.0) == []
+
+
+def test_nobody_gets_far_ahead_of_the_slowest_of_a_quorum() -> None:
+    """What is beyond the lead counts as lost; memory stays within it."""
+    rules, most = job(3, quorum=2), 0
+    for seq in range(3 * LEAD):
+        for worker in range(2):
+            base = min(seq, LEAD)  # results of what is beyond never come
+            if seq < base + WINDOW:
+                assert rules.take(data(worker, seq, base=base), 0.0) == []
+        assert len(rules.finish(9.0)) == (6 // 2 * (seq < LEAD))
+        most = max(most, rules.buffered_bytes)
+    assert most == 5 * LEAD
+    # The slowest comes: it is answered, and the others go on.
+    for seq in range(LEAD):
+        base = max(0, seq - 1)
+        ((worker, result),) = rules.take(data(2, seq, base=base), 9.0)
+        assert (worker, result.seq, result.bitmap) == (2, seq, 0b011)
+    again = [rules.take(data(worker, LEAD, base=LEAD), 10.0) for worker in range(2)]
+    assert again == [[], []]
+    assert len(rules.finish(19.0)) == 3
+    assert rules.buffered_bytes < 5 * 4
 
 
 def test_the_missing_are_named() -> None:
@@ -140,7 +162,7 @@ def test_frames_come_out_as_they_went_in_however_cut(cut: int) -> None:
 
 @pytest.mark.parametrize("junk", [b"GET / HTTP", b"EX", b"{" + b"x" * 5000])
 def test_other_streams_are_refused(junk: bytes) -> None:
-    with pytest.raises(ValueError, match=r"the stream holds neither|does not end"):
+    with pytest.raises(ValueError, match=r"the stream holds neither|does not end within"):
         list(Frames().feed(junk))
 
 
@@ -201,4 +223,4 @@ def test_workers_that_disagree_with_the_service_are_refused(ranks: Ranks) -> Non
     for rank, answer in enumerate(ranks.run(jobs.mismatched_service)):
         assert isinstance(answer, Failed) == (rank == 1), answer
         if rank == 1:
-            assert "Worker 1 has another lane_bits than the worker that began" in answer.message
+            assert "Worker 1 has another lane_bits than the service's job" in answer.message

@@ -1,4 +1,4 @@
-"""What the communication hook asks of an aggregator, and what it answers."""
+"""The interface between the communication hook and whoever adds the workers' indices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AggregatorError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sums:
-    """What came back for one vector.
+    """The answer of an aggregator: the sums for one vector.
 
     Members
     -------

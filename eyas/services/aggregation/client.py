@@ -1,9 +1,11 @@
-"""The aggregation service, as one worker sees it: packets out, results in, losses made good."""
+"""A worker's connection to the aggregation service, which makes up for lost packets."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import secrets
 import select
 import socket
 import subprocess
@@ -18,15 +20,19 @@ from torch import Tensor
 from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
 from eyas.services.aggregation.aggregator import AggregatorError, Sums
 from eyas.services.aggregation.collectives import Peers
-from eyas.services.aggregation.training_job import TrainingJob
+from eyas.services.aggregation.hello import TOKEN_VARIABLE, hello
+from eyas.services.aggregation.sums import WINDOW
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT, TrainingJob
 from eyas.services.aggregation.wire import Frames, line
 
 __all__ = ["ServiceAggregator"]
 
 _START = 600.0
 """Seconds in which the service must listen: the simulator may have to be built first."""
-_WINDOW = 256
-"""Packets without a result that a worker may have under way."""
+_CONNECT = 60.0
+"""Seconds in which a service that listens must answer."""
+_LEEWAY = 10.0
+"""Seconds that the service has to say which worker is missing, before a worker gives it up."""
 _SHORTEST, _LONGEST = 0.05, 2.0
 """Limits of the silence, in seconds, after which packets are sent again."""
 _WRAP = 1 << 32
@@ -41,7 +47,10 @@ class ServiceAggregator:
         What adds in the service that rank 0 starts: ``"simulated"``, the Verilated overlay, or
         ``"model"``, its model.
     address : str or None
-        ``host:port`` of a service that runs already; None: rank 0 starts one.
+        ``host:port`` of a service that runs already (:mod:`eyas.services.aggregation.service`);
+        None: rank 0 starts one.
+    token : str or None
+        Secret of the service at ``address``; that of EYAS_AGGREGATION_TOKEN when None.
     host : str
         Where the service that rank 0 starts listens: an address that all workers reach.
     loss_rate : float
@@ -49,8 +58,8 @@ class ServiceAggregator:
     quorum : int or None
         Contributions that may do for a sum; all when None.
     timeout : float
-        Seconds without any word from the service after which it counts as dead; and seconds that
-        the service waits for a missing worker.
+        Seconds that a sum may lack a slow worker, which the service then names.  A worker or a
+        service that has ended is noticed at once, by its connection.
     """
 
     def __init__(
@@ -58,15 +67,17 @@ class ServiceAggregator:
         unit: str = "simulated",
         *,
         address: str | None = None,
+        token: str | None = None,
         host: str = "127.0.0.1",
         loss_rate: float = 0.0,
         quorum: int | None = None,
-        timeout: float = 60.0,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self.resent_bytes = 0
         self._unit = unit
         self._host = host
         self._address = address
+        self._token = token or os.environ.get(TOKEN_VARIABLE, "")
         self._timeout = timeout
         self._options = ["--loss-rate", str(loss_rate), "--timeout", str(timeout)]
         if quorum is not None:
@@ -86,22 +97,24 @@ class ServiceAggregator:
         """Start the service where it is ours to start, and introduce this worker."""
         if job.table.bits == 2:
             raise ValueError("Packets carry two indices to a byte: tables of 3 or 4 bits")
-        address = self._address or peers.from_first(
-            self._launch, "Starting the aggregation service", _START
-        )
+        address = self._address
+        if address is None:
+            started = peers.from_first(
+                lambda: self._launch(job), "Starting the aggregation service", _START
+            )
+            address, self._token = started.split()
         self._where = f"the aggregator at {address}"
         self._job, self._worker = job, peers.rank
         self._lanes = Lanes.UINT8 if job.lane_bits == 8 else Lanes.UINT16
         host, _, port = address.rpartition(":")
         try:
-            self._socket = socket.create_connection((host, int(port)), timeout=self._timeout)
+            self._socket = socket.create_connection((host, int(port)), timeout=_CONNECT)
         except (OSError, ValueError) as error:
             raise AggregatorError(f"{self._where} cannot be reached ({error})") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sound = True
-        hello = {"worker": peers.rank, "workers": job.workers, "lane_bits": job.lane_bits}
-        self._write(line({**hello, "table": job.table.entries}))
-        answer = self._next(time.monotonic() + self._timeout)
+        self._write(line(hello(peers.rank, job, self._token)))
+        answer = self._next(time.monotonic() + _CONNECT)
         if not isinstance(answer, dict) or answer.get("accepted") != peers.rank:
             self._lost("gave no answer")
 
@@ -114,16 +127,16 @@ class ServiceAggregator:
         values = np.empty(count, lanes.dtype)
         bitmaps: list[int | None] = [None] * total
         shortest = min(max(_SHORTEST, 4 * self._latency), _LONGEST)
-        began, silence = time.monotonic(), shortest
+        began, silence, patience = time.monotonic(), shortest, self._timeout + _LEEWAY
         sent = base = 0
         heard = asked = began
         answered = False
         while base < total:
-            if sent < min(base + _WINDOW, total):
-                to = min(base + _WINDOW, total)
+            if sent < min(base + WINDOW, total):
+                to = min(base + WINDOW, total)
                 self._send(range(sent, to), first, base, data, count, PacketKind.DATA)
                 sent = to
-            frame = self._next(min(asked + silence, heard + self._timeout))
+            frame = self._next(min(asked + silence, heard + patience))
             now = time.monotonic()
             if isinstance(frame, Packet):
                 number = (frame.seq - first) % _WRAP
@@ -138,8 +151,11 @@ class ServiceAggregator:
                     heard = asked = now
                     while base < total and bitmaps[base] is not None:
                         base += 1
-            elif now - heard >= self._timeout:
-                self._lost(f"gave no result of packet {first + base} for {self._timeout:g} s")
+            elif now - heard >= patience:
+                self._lost(
+                    f"gave no result of packet {first + base} for {patience:g} s, although its "
+                    f"connection stands"
+                )
             else:
                 waiting = [number for number in range(base, sent) if bitmaps[number] is None]
                 self._send(waiting, first, base, data, count, PacketKind.RESEND)
@@ -246,12 +262,19 @@ class ServiceAggregator:
         self._sound = False
         raise AggregatorError(f"{self._where} {how}")
 
-    def _launch(self) -> str:
-        """Start the service; its address."""
-        command = [sys.executable, "-m", "eyas.services.aggregation.server"]
+    def _launch(self, job: TrainingJob) -> str:
+        """Start the service; its address and its token."""
+        command = [sys.executable, "-m", "eyas.services.aggregation.service"]
         command += ["--unit", self._unit, "--host", self._host, *self._options]
+        command += ["--workers", str(job.workers), "--lane-bits", str(job.lane_bits)]
+        command += ["--table", ",".join(map(str, job.table.entries))]
+        token = secrets.token_hex(16)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, TOKEN_VARIABLE: token},
         )
         assert self._process.stdout is not None
         answer = json.loads(_first_line(self._process.stdout) or "{}")
@@ -259,7 +282,7 @@ class ServiceAggregator:
             raise AggregatorError(
                 f"the aggregation service did not start: {answer.get('error', 'it said nothing')}"
             )
-        return f"{self._host}:{answer['port']}"
+        return f"{self._host}:{answer['port']} {token}"
 
 
 def _first_line(pipe: IO[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""The other workers, as the hook's thread sees them: collectives that end, and say who is missing.
+"""Collectives among the workers of a group, which end in time and say which worker is missing.
 
 PyTorch's gloo reports a lost peer by address, and only to its neighbours.  Here every worker waits
 in short turns and looks between them whether another one has failed; whoever sees a failure looks
@@ -21,11 +21,10 @@ from torch._C._distributed_c10d import Store
 from torch.distributed import distributed_c10d
 
 from eyas.services.aggregation.liveness import Liveness, Sign
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT
 
-__all__ = ["PATIENCE", "PeerLost", "Peers"]
+__all__ = ["PeerLost", "Peers"]
 
-PATIENCE = distributed_c10d.default_pg_timeout.total_seconds()
-"""Seconds that a worker waits for a slow one: gloo's default in PyTorch, half an hour."""
 _TURN = timedelta(milliseconds=500)
 """How often a waiting worker looks whether another one has failed."""
 
@@ -65,7 +64,7 @@ class Peers:
     def __init__(
         self,
         group: dist.ProcessGroup | None = None,
-        timeout: float = PATIENCE,
+        timeout: float = DEFAULT_TIMEOUT,
         grace: float = 5.0,
     ) -> None:
         if not dist.is_initialized():
@@ -90,6 +89,7 @@ class Peers:
         # A connection of its own: whoever waits for a key on the other one would hold it up.
         self._store: Store = store.clone()  # type: ignore[attr-defined]
         self._life = Liveness(self._store, self.rank, self.size)
+        self._meet()
         try:
             # Not by new_group, whose names depend on the groups that a rank has been in.
             self._gloo: Any = distributed_c10d.ProcessGroupGloo(
@@ -153,8 +153,23 @@ class Peers:
         """Part from the others; may be called twice."""
         self._life.close()
 
+    def _meet(self) -> None:
+        """Wait until all workers have come so far."""
+        what, last = "Connecting the workers", time.monotonic() + self.timeout
+        try:
+            while not self._life.joined:
+                late = time.monotonic() > last
+                if late or self._somebody_failed():
+                    self._explain(what, TimeoutError("a worker has not come"), late)
+                time.sleep(0.05)
+        except RuntimeError as error:
+            if isinstance(error, PeerLost):
+                raise
+            self._explain(what, error)
+
     def _wait(self, begin: Callable[[], dist.Work], what: str) -> None:
         last = time.monotonic() + self.timeout
+        left = float("inf")  # when a worker was seen to have left: what it sent may be under way
         try:
             work = begin()
         except RuntimeError as error:
@@ -166,9 +181,11 @@ class Peers:
             except RuntimeError as error:
                 if work.is_completed():
                     break  # it failed, or ended just after the turn: asking again tells
-                late = time.monotonic() > last
-                if late or self._somebody_failed():
-                    self._explain(what, error, late)
+                now = time.monotonic()
+                if now > last or now > left + self.grace or self._somebody_failed():
+                    self._explain(what, error, late=now > last)
+                if self._somebody_left():
+                    left = min(left, now)
         try:
             work.wait()
         except RuntimeError as error:
@@ -177,6 +194,12 @@ class Peers:
     def _somebody_failed(self) -> bool:
         try:
             return self._store.check(["failed"])
+        except RuntimeError:
+            return True
+
+    def _somebody_left(self) -> bool:
+        try:
+            return self._life.somebody_left
         except RuntimeError:
             return True
 
@@ -221,6 +244,12 @@ class Peers:
             gone.append(f"{names} {have} closed the hook or ended")
         if gone:
             return "; ".join(gone)
+        if found[Sign.ABSENT]:
+            names, have = _named(found[Sign.ABSENT])
+            return (
+                f"{names} {have} not constructed a ThcState within {self.timeout:g} s: all ranks "
+                f"of the module's process group must"
+            )
         if late and found[Sign.ALIVE]:
             names, have = _named(found[Sign.ALIVE])
             return (

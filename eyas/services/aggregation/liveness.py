@@ -25,10 +25,14 @@ _JOIN = 5.0
 class Sign(enum.Enum):
     """What is known of a worker."""
 
+    ABSENT = "has not joined the group"
     SILENT = "gave no sign of life"
     ENDED = "has closed its hook or ended"
     ALIVE = "is alive, but elsewhere"
     WAITING = "waits, as this worker does"
+
+
+_UNSEEN = (Sign.ABSENT, Sign.SILENT)
 
 
 class Liveness:
@@ -55,6 +59,16 @@ class Liveness:
         # A daemon thread must not run into the interpreter's end.
         atexit.register(self.close)
 
+    @property
+    def joined(self) -> bool:
+        """Whether all workers have joined the group."""
+        return self._store.check([f"life/{rank}" for rank in range(self._size)])
+
+    @property
+    def somebody_left(self) -> bool:
+        """Whether a worker has closed its hook or ended, by itself."""
+        return self._store.check(["left"])
+
     def wait(self) -> None:
         """Tell the others that this worker waits for them, and cannot go on."""
         self._store.set(f"waiting/{self._rank}", "1")
@@ -66,7 +80,7 @@ class Liveness:
         """
         others = [rank for rank in range(self._size) if rank != self._rank]
         first = {rank: self._life(rank) for rank in others}
-        signs = dict.fromkeys(others, Sign.SILENT)
+        signs = {rank: Sign.SILENT if first[rank] else Sign.ABSENT for rank in others}
         last = time.monotonic() + grace
         while True:
             for rank in others:
@@ -74,7 +88,7 @@ class Liveness:
                     signs[rank] = Sign.WAITING
                 elif self._store.check([f"ended/{rank}"]):
                     signs[rank] = Sign.ENDED
-                elif signs[rank] is Sign.SILENT and self._life(rank) != first[rank]:
+                elif signs[rank] in _UNSEEN and self._life(rank) != first[rank]:
                     signs[rank] = Sign.ALIVE
             settled = all(sign in (Sign.WAITING, Sign.ENDED) for sign in signs.values())
             if settled or time.monotonic() >= last:
@@ -97,3 +111,4 @@ def _count(store: Store, rank: int, stop: threading.Event) -> None:
         while not stop.wait(_PERIOD):
             store.add(f"life/{rank}", 1)
         store.set(f"ended/{rank}", "1")
+        store.set("left", "1")

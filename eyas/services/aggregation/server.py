@@ -1,34 +1,37 @@
-"""The aggregation service: a process of its own that adds the packets of one job's workers.
+"""The aggregation service's server: adds the packets of one training job's workers, over TCP.
 
-``python -m eyas.services.aggregation.server`` prints one line of JSON with its address once it
-listens, or with an ``error``.  It ends when all workers have said goodbye, when the job fails, or
-when its standard input is closed: whoever started it is gone then.
+Anybody may connect; whoever is not admitted as a worker is told why and disconnected, and changes
+nothing for the job.  What the service keeps is limited by the constants of this module and of
+:mod:`eyas.services.aggregation.sums`.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import json
 import random
-import sys
-import threading
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from eyas.interfaces.switch.packet import MAX_WORKERS, Packet, PacketKind
-from eyas.interfaces.thc.formats import LookupTable
+from eyas.services.aggregation.hello import admitted
 from eyas.services.aggregation.sums import Addressed, JobSums
-from eyas.services.aggregation.training_job import TrainingJob
-from eyas.services.aggregation.units import UNITS, Unit
-from eyas.services.aggregation.wire import Frames, line
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT, TrainingJob
+from eyas.services.aggregation.units import Unit
+from eyas.services.aggregation.wire import LONGEST_LINE, Frames, line
 
-__all__ = ["AggregationServer", "JobFailed"]
+__all__ = ["HELLO_SECONDS", "MAX_STRANGERS", "MAX_UNSENT", "AggregationServer", "JobFailed"]
 
+HELLO_SECONDS = 10.0
+"""In which a connection must say who it is."""
+MAX_STRANGERS = 32
+"""Connections that have not yet said who they are; one more, and the oldest is closed."""
+MAX_UNSENT = 1 << 22
+"""Bytes that may wait for a worker to read; results beyond are dropped, and it asks again."""
 _READ = 1 << 18
 _TICK = 0.01
+_FAREWELL = 2.0
+"""Seconds in which connections take what is still to be sent when the service ends."""
 
 
 class JobFailed(RuntimeError):
@@ -36,12 +39,16 @@ class JobFailed(RuntimeError):
 
 
 class AggregationServer:
-    """Serves one job.
+    """Serves one training job.
 
     Parameters
     ----------
+    job : TrainingJob
+        Of at most 32 workers, which packets can name.
     unit : Unit
         Adds.
+    token : str
+        Secret that workers must know.
     loss_rate : float
         Share of contributions and of results that are dropped on purpose, each by itself.
     quorum : int or None
@@ -54,132 +61,191 @@ class AggregationServer:
 
     def __init__(
         self,
+        job: TrainingJob,
         unit: Unit,
+        token: str,
         *,
         loss_rate: float = 0.0,
         quorum: int | None = None,
-        timeout: float = 60.0,
+        timeout: float = DEFAULT_TIMEOUT,
         seed: int = 1,
     ) -> None:
         if not 0 <= loss_rate < 1:
             raise ValueError(f"A loss rate is from 0 to less than 1, not {loss_rate}")
+        if timeout <= 0:
+            raise ValueError(f"A timeout is more than 0 seconds, not {timeout}")
+        if job.workers > MAX_WORKERS:
+            raise ValueError(
+                f"Packets name workers 0 to {MAX_WORKERS - 1}: a job of {job.workers} does not go "
+                f"through this aggregator"
+            )
+        self._job = job
         self._unit = unit
-        self._quorum = quorum
+        self._token = token
         self._loss_rate = loss_rate
         self._random = random.Random(seed)
         self._timeout = timeout
-        self._hello: dict[str, Any] | None = None
-        self._job: JobSums | None = None
-        self._writers: dict[int, asyncio.StreamWriter] = {}
+        self._sums = JobSums(job, unit, quorum)
+        unit.configure(job)
+        self._workers: dict[int, asyncio.StreamWriter] = {}
+        self._strangers: dict[asyncio.StreamWriter, None] = {}
+        self._frames: dict[asyncio.StreamWriter, Frames] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._gone: set[int] = set()
-        self._over: asyncio.Future[None] | None = None
+        self._over: asyncio.Future[str] | None = None
 
-    async def serve(self, host: str, port: int, ready: Any) -> None:
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of packets and lines that the server keeps now."""
+        return (
+            sum(frames.buffered_bytes for frames in self._frames.values())
+            + sum(w.transport.get_write_buffer_size() for w in self._frames)
+            + self._sums.buffered_bytes
+        )
+
+    async def serve(self, host: str, port: int, ready: Callable[[int], None]) -> None:
         """Listen, tell ``ready`` the port, and serve to the end; JobFailed when it is a bad one."""
         self._over = asyncio.get_running_loop().create_future()
         server = await asyncio.start_server(self._connection, host, port)
         ready(server.sockets[0].getsockname()[1])
         ticker = asyncio.create_task(self._tick())
+        farewell = ""
         try:
-            await self._over
+            farewell = await self._over
         except JobFailed as error:
-            for writer in self._writers.values():
-                writer.write(line({"error": str(error)}))
+            farewell = str(error)
             raise
         finally:
             ticker.cancel()
             server.close()
-            for writer in self._writers.values():
-                with contextlib.suppress(OSError, asyncio.TimeoutError):
-                    await asyncio.wait_for(writer.drain(), 2)
-                writer.close()
+            for writer in self._workers.values() if farewell else ():
+                writer.write(line({"error": farewell}))
+            await self._close_all()
 
-    def stop(self) -> None:
-        """End serving."""
+    def stop(self, reason: str = "") -> None:
+        """End serving; the workers are told the ``reason``, if there is one."""
         if self._over is not None and not self._over.done():
-            self._over.set_result(None)
+            self._over.set_result(reason)
 
     def _fail(self, message: str) -> None:
         if self._over is not None and not self._over.done():
             self._over.set_exception(JobFailed(message))
 
+    async def _close_all(self) -> None:
+        for stranger in self._strangers:
+            stranger.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._workers.values():
+            writer.close()
+        closing = {asyncio.create_task(w.wait_closed()): w for w in self._workers.values()}
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=_FAREWELL)
+            for task in late:
+                closing[task].transport.abort()
+        await asyncio.gather(*closing, return_exceptions=True)
+
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One worker, from its introduction to its goodbye."""
-        frames, worker = Frames(), None
+        """One connection, until it ends or the service does."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._frames[writer] = frames = Frames()
         try:
-            while data := await reader.read(_READ):
-                for frame in frames.feed(data):
-                    if worker is None:
-                        worker = self._introduce(frame, writer)
-                    elif isinstance(frame, Packet):
-                        self._packet(worker, frame)
-                if worker is not None:
-                    self._finish()
-        except (ValueError, OSError) as error:
-            if worker is None:
-                # Nobody of the job: it alone is told.
-                writer.write(line({"error": str(error)}))
+            worker = await self._admit(reader, writer, frames)
+            if worker is not None:
+                await self._listen(worker, reader, frames)
+        except asyncio.CancelledError:
+            pass  # the service ends
+        finally:
+            self._tasks.discard(task)
+            del self._frames[writer]
+            if writer not in self._workers.values():  # those are told first how the job ended
                 writer.close()
-                return
-            self._fail(f"Worker {worker}: {error}")
+
+    async def _admit(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: Frames
+    ) -> int | None:
+        """Who has connected; None when it is no worker of the job, or gone."""
+        if len(self._strangers) >= MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.transport.abort()
+        self._strangers[writer] = None
+        try:
+            said = await asyncio.wait_for(_first_frame(reader, frames), HELLO_SECONDS)
+            if said is None:
+                return None
+            worker = admitted(said, self._job, self._token)
+            if worker in self._workers:
+                raise ValueError(f"There is no place for a worker {worker}: it is here already")
+            self._workers[worker] = writer
+            writer.write(line({"accepted": worker}))
+            return worker
+        except asyncio.TimeoutError:
+            writer.write(line({"error": f"nobody said who it is for {HELLO_SECONDS:g} s"}))
+        except ValueError as error:
+            writer.write(line({"error": str(error)}))
+        except OSError:
+            pass  # it is gone
+        finally:
+            self._strangers.pop(writer, None)
+        return None
+
+    async def _listen(self, worker: int, reader: asyncio.StreamReader, frames: Frames) -> None:
+        """An admitted worker's packets; whatever breaks the rules ends the job."""
+        try:
+            data = b""  # what came behind the introduction first
+            while True:
+                for frame in frames.feed(data):
+                    if not isinstance(frame, Packet):
+                        raise ValueError("a line, where packets are expected")
+                    self._packet(worker, frame)
+                self._finish()
+                data = await reader.read(_READ)
+                if not data:
+                    break
+        except ValueError as error:
+            if worker not in self._gone:
+                self._fail(f"Worker {worker}: {error}")
             return
-        except Exception as error:  # of the unit: a board's errors say what to do
-            self._fail(f"The aggregator failed: {error}")
-            return
-        if worker is not None and worker not in self._gone:
+        except OSError:
+            pass  # it broke the connection: as if it had closed it
+        if worker not in self._gone:
             self._fail(f"Worker {worker} closed its connection in the middle of the job")
 
-    def _introduce(self, hello: object, writer: asyncio.StreamWriter) -> int:
-        """Admit a worker; the first one says what the job is."""
-        if not isinstance(hello, dict) or not {"worker", "workers", "table"} <= hello.keys():
-            raise ValueError("a worker begins with a line that says who it is and what its job is")
-        worker, mine = hello["worker"], {k: v for k, v in hello.items() if k != "worker"}
-        if self._hello is None:
-            if not 1 <= hello["workers"] <= MAX_WORKERS:
-                raise ValueError(
-                    f"Packets name workers 0 to {MAX_WORKERS - 1}: a job of {hello['workers']} "
-                    f"does not go through this aggregator"
-                )
-            job = TrainingJob(LookupTable(hello["table"]), hello["workers"], hello["lane_bits"])
-            self._unit.configure(job)
-            self._job = JobSums(job, self._unit, self._quorum)
-            self._hello = mine
-        if mine != self._hello:
-            names = [key for key in mine if mine[key] != self._hello.get(key)]
-            raise ValueError(
-                f"Worker {worker} has another {', '.join(names)} than the worker that began the job"
-            )
-        if not 0 <= worker < hello["workers"] or worker in self._writers:
-            raise ValueError(f"There is no place for a worker {worker} in the job")
-        self._writers[worker] = writer
-        writer.write(line({"accepted": worker}))
-        return worker
-
     def _packet(self, worker: int, packet: Packet) -> None:
-        assert self._job is not None
         if packet.worker != worker:
             raise ValueError(f"a packet in the name of worker {packet.worker}")
         if packet.kind is PacketKind.BYE:
             self._gone.add(worker)
-            if len(self._gone) == self._job.job.workers:
-                for writer in self._writers.values():
+            if len(self._gone) == self._job.workers:
+                for writer in self._workers.values():
                     writer.write(Packet(PacketKind.BYE_ACK, job=0, epoch=0).to_bytes())
                 self.stop()
             return
         if not self._lost():
-            self._send(self._job.take(packet, time.monotonic()))
+            self._send(self._sums.take(packet, time.monotonic()))
 
     def _finish(self) -> None:
-        assert self._job is not None
-        self._send(self._job.finish(time.monotonic()))
+        """Send what is complete."""
+        try:
+            outgoing = self._sums.finish(time.monotonic())
+        except Exception as error:  # of the unit: a board's errors say what to do
+            self._fail(f"The aggregator failed: {error}")
+            return
+        self._send(outgoing)
 
     def _send(self, outgoing: Iterable[Addressed]) -> None:
         encoded: dict[int, bytes] = {}
         for worker, packet in outgoing:
             if packet.seq not in encoded:
                 encoded[packet.seq] = packet.to_bytes()
-            writer = self._writers.get(worker)
-            if writer is not None and not self._lost():
+            writer = self._workers.get(worker)
+            if writer is None or self._lost():
+                continue
+            if writer.transport.get_write_buffer_size() < MAX_UNSENT:
                 writer.write(encoded[packet.seq])
 
     def _lost(self) -> bool:
@@ -188,62 +254,15 @@ class AggregationServer:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
-            if self._job is None:
-                continue
-            try:
-                self._finish()
-            except Exception as error:
-                self._fail(f"The aggregator failed: {error}")
-            for seq, missing in self._job.overdue(time.monotonic(), self._timeout):
+            self._finish()
+            for seq, missing in self._sums.overdue(time.monotonic(), self._timeout):
                 names = ", ".join(map(str, missing)) or "none"
                 self._fail(f"Packet {seq} has waited {self._timeout:g} s; workers missing: {names}")
 
 
-def main() -> None:
-    """The command line; see the module."""
-    parser = argparse.ArgumentParser("python -m eyas.services.aggregation.server")
-    parser.add_argument("--unit", choices=sorted(UNITS), default="simulated", help="what adds")
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--loss-rate", type=float, default=0.0, help="packets dropped on purpose")
-    parser.add_argument("--quorum", type=int, help="contributions that may do (all)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for a missing worker")
-    arguments = parser.parse_args()
-
-    def tell(content: dict[str, Any]) -> None:
-        print(json.dumps(content), flush=True)
-
-    try:
-        unit = UNITS[arguments.unit]()
-        server = AggregationServer(
-            unit,
-            loss_rate=arguments.loss_rate,
-            quorum=arguments.quorum,
-            timeout=arguments.timeout,
-        )
-    except Exception as error:
-        tell({"error": str(error)})
-        sys.exit(2)
-
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-
-        def watch() -> None:
-            sys.stdin.buffer.read()
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(server.stop)
-
-        threading.Thread(target=watch, daemon=True).start()
-        await server.serve(arguments.host, arguments.port, lambda port: tell({"port": port}))
-
-    try:
-        asyncio.run(run())
-    except (JobFailed, OSError) as error:
-        tell({"error": str(error)})
-        sys.exit(1)
-    finally:
-        unit.close()
-
-
-if __name__ == "__main__":
-    main()
+async def _first_frame(reader: asyncio.StreamReader, frames: Frames) -> object:
+    """The first packet or line of a connection; None when it ends before."""
+    while data := await reader.read(LONGEST_LINE):
+        with contextlib.suppress(StopIteration):
+            return next(frames.feed(data))
+    return None

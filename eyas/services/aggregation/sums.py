@@ -1,4 +1,4 @@
-"""What the aggregation service knows of a job: sums under way, and results that may be asked for.
+"""The sums of one training job: those that lack workers, and results that are kept for a while.
 
 No sockets and no clock here: packets and times go in, packets come out.
 """
@@ -12,15 +12,20 @@ from eyas.interfaces.switch.packet import Lanes, Packet, PacketKind
 from eyas.services.aggregation.training_job import TrainingJob
 from eyas.services.aggregation.units import Unit
 
-__all__ = ["PATIENCE", "Addressed", "JobSums"]
+__all__ = ["LEAD", "WINDOW", "Addressed", "JobSums"]
 
 Addressed = tuple[int, Packet]
 """A worker, and what goes to it."""
 
-PATIENCE = 0.05
+WINDOW = 256
+"""Packets without a result that a worker may have under way."""
+LEAD = 4 * WINDOW
+"""How many packets a worker may be ahead of the slowest; what is further is dropped."""
+_PATIENCE = 0.05
 """Seconds that a quorum waits for the rest."""
 _KINDS = (PacketKind.DATA, PacketKind.RESEND)
-_HALF = 1 << 31
+_WRAP = 1 << 32
+_HALF = _WRAP // 2
 
 
 @dataclass
@@ -52,7 +57,7 @@ class JobSums:
     """
 
     def __init__(
-        self, job: TrainingJob, unit: Unit, quorum: int | None = None, patience: float = PATIENCE
+        self, job: TrainingJob, unit: Unit, quorum: int | None = None, patience: float = _PATIENCE
     ) -> None:
         self.job = job
         self._unit = unit
@@ -65,6 +70,14 @@ class JobSums:
         self._ready: list[int] = []
         self._results: dict[int, Packet] = {}
         self._bases = [0] * job.workers
+        self._least = 0
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Payloads of the sums under way and of the results that are kept."""
+        payloads = (data for entry in self._sums.values() for data in entry.payloads.values())
+        results = (packet.payload for packet in self._results.values())
+        return sum(map(len, payloads)) + sum(map(len, results))
 
     def take(self, packet: Packet, now: float) -> list[Addressed]:
         """What is answered at once; ValueError when the packet breaks the job's rules.
@@ -75,12 +88,22 @@ class JobSums:
             raise ValueError(f"an unexpected {packet.kind.name} of worker {packet.worker}")
         if packet.lanes is not self._lanes:
             raise ValueError(f"lanes {packet.lanes.name}, where the job has {self._lanes.name}")
+        if (packet.job, packet.epoch) != (0, 0):
+            raise ValueError(f"a packet of job {packet.job}, epoch {packet.epoch}, not of job 0, 0")
+        if not _before(packet.seq, (packet.base + WINDOW) % _WRAP):
+            raise ValueError(
+                f"packet {packet.seq} is beyond the window of {WINDOW} from {packet.base} on"
+            )
+        if not _before(packet.base, (self._least + LEAD + 1) % _WRAP):
+            raise ValueError(f"packet {packet.base} cannot have a result yet")
         self._advance(packet.worker, packet.base)
         result = self._results.get(packet.seq)
         if result is not None:
             return [(packet.worker, result)]
-        if _before(packet.seq, min(self._bases, key=_Serial)):
+        if _before(packet.seq, self._least):
             return []  # a late copy of what all have
+        if not _before(packet.seq, (self._least + LEAD) % _WRAP):
+            return []  # as if it were lost: it comes again when the slowest has caught up
         entry = self._sums.setdefault(packet.seq, _Sum(packet.coordinates, now))
         if entry.coordinates != packet.coordinates:
             raise ValueError(
@@ -145,13 +168,16 @@ class JobSums:
             return
         self._bases[worker] = base
         least = min(self._bases, key=_Serial)
+        if least == self._least:
+            return
+        self._least = least
         for seq in [seq for seq in self._results if _before(seq, least)]:
             del self._results[seq]
 
 
 def _before(a: int, b: int) -> bool:
     """Whether serial number ``a`` is less than ``b``; numbers wrap at 2^32."""
-    return a != b and (b - a) % (1 << 32) < _HALF
+    return a != b and (b - a) % _WRAP < _HALF
 
 
 class _Serial:

@@ -1,4 +1,4 @@
-"""What is aggregated for one training run; without PyTorch, which the service does not need."""
+"""What workers and aggregator agree on for one training run; it needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from eyas.interfaces.thc.formats import LANE_BITS, LookupTable, check_sums
 
-__all__ = ["TrainingJob"]
+__all__ = ["DEFAULT_TIMEOUT", "TrainingJob"]
+
+DEFAULT_TIMEOUT = 1800.0
+"""Seconds that is waited for a slow worker: gloo's default in PyTorch, half an hour."""
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is aggregated, fixed for a whole training run.
+    """Table, workers and lane width of one training run, which stay the same to its end.
 
     Parameters
     ----------

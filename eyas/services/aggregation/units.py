@@ -1,4 +1,4 @@
-"""What adds packets inside the aggregation service: the model, or the Verilated overlay."""
+"""What adds inside the aggregation service: the model in PyTorch, or the Verilated overlay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["UNITS", "ModelUnit", "SimulatedUnit", "Unit"]
 
 
 class Unit(Protocol):
-    """Adds contributions of one job."""
+    """Adds the workers' contributions of one training job."""
 
     def configure(self, job: TrainingJob) -> None:
         """Load the job's table; ValueError when this unit cannot add such a job."""
@@ -27,7 +27,7 @@ class Unit(Protocol):
 
 
 class ModelUnit:
-    """:mod:`models.thc.aggregate`: what the overlay is compared with."""
+    """Adds by :mod:`models.thc.aggregate`, the model with which the overlay is compared."""
 
     def configure(self, job: TrainingJob) -> None:
         """Keep the job."""

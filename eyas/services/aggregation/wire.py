@@ -1,4 +1,4 @@
-"""What goes over the service's sockets: packets, and lines of JSON between them.
+"""The format of the service's streams: packets, and lines of JSON between them.
 
 A packet (:mod:`eyas.interfaces.switch.packet`) begins with its magic number, a line with ``{``.
 Lines are for what the packet format leaves to configuration: a worker introduces itself and its
@@ -13,9 +13,10 @@ from typing import Any
 
 from eyas.interfaces.switch.packet import HEADER_BYTES, PACKET, PACKET_MAGIC, Packet
 
-__all__ = ["Frames", "line"]
+__all__ = ["LONGEST_LINE", "Frames", "line"]
 
-_LONGEST_LINE = 4096
+LONGEST_LINE = 4096
+"""Bytes, the line's end included."""
 _BRACE = b"{"
 _MAGIC = PACKET_MAGIC.to_bytes(2, "little")
 
@@ -31,6 +32,11 @@ class Frames:
     def __init__(self) -> None:
         self._data = bytearray()
 
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes that wait for the rest of their packet or line."""
+        return len(self._data)
+
     def feed(self, data: bytes) -> Iterator[Packet | dict[str, Any]]:
         """All that is complete with ``data``; ValueError when the stream holds anything else.
 
@@ -39,12 +45,12 @@ class Frames:
         self._data += data
         while self._data:
             if self._data.startswith(_BRACE):
-                size = self._data.find(b"\n") + 1
+                size = self._data.find(b"\n", 0, LONGEST_LINE) + 1
                 if not size:
-                    if len(self._data) > _LONGEST_LINE:
-                        raise ValueError("a line of the stream does not end")
+                    if len(self._data) >= LONGEST_LINE:
+                        raise ValueError(f"a line does not end within {LONGEST_LINE} bytes")
                     return
-                frame: Packet | dict[str, Any] = json.loads(self._data[:size])
+                frame: Packet | dict[str, Any] = _content(self._data[:size])
             else:
                 if not self._data.startswith(_MAGIC[: len(self._data)]):
                     raise ValueError("the stream holds neither a packet nor a line")
@@ -57,3 +63,10 @@ class Frames:
                 frame = Packet.from_bytes(self._data[:size])
             del self._data[:size]
             yield frame
+
+
+def _content(data: bytes | bytearray) -> dict[str, Any]:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("a line of the stream is not JSON as this service writes it") from None

@@ -1,4 +1,4 @@
-"""What a checkpoint of the hook holds, and whether it belongs to the worker that loads it."""
+"""Reads a checkpoint of the hook, and refuses one of another worker or model."""
 
 from __future__ import annotations
 

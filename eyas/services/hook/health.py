@@ -1,4 +1,4 @@
-"""One all-reduce a round: the norms, and whether every worker can go on."""
+"""The all-reduce at the start of a round: it agrees on the norms and finds bad gradients."""
 
 from __future__ import annotations
 

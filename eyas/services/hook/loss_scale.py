@@ -1,4 +1,4 @@
-"""The scale by which the loss is multiplied in fp16 training, as the hook learns it."""
+"""Asks the GradScaler of fp16 training by what the loss is multiplied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers' settings, which must be alike."""
+"""Checks at the start that all workers have the same settings."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.futures import Future
 
 from eyas.services.aggregation.aggregator import Aggregator, Traffic
-from eyas.services.aggregation.collectives import PATIENCE, Peers
-from eyas.services.aggregation.training_job import TrainingJob
+from eyas.services.aggregation.collectives import Peers
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT, TrainingJob
 from eyas.services.hook.checkpoint import read_checkpoint
 from eyas.services.hook.loss_scale import LossScale, current_scale
 from eyas.services.hook.parameters import (
@@ -96,7 +96,7 @@ class ThcState:
         lane_bits: int | None = None,
         scaler: LossScale | None = None,
         process_group: dist.ProcessGroup | None = None,
-        timeout: float = PATIENCE,
+        timeout: float = DEFAULT_TIMEOUT,
         grace: float = 5.0,
     ) -> None:
         if form not in ("float", "fixed"):
@@ -198,8 +198,8 @@ class ThcState:
             return
         self._closed = True
         self._thread.shutdown(wait=True)
+        self._peers.close()  # first: whoever still waits for this worker must not keep it waiting
         self.aggregator.close()
-        self._peers.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """The checkpoint: threads, sockets and process groups belong to one process."""

@@ -1,4 +1,4 @@
-"""The switch overlay behind its driver, as the loop-back system wants it."""
+"""Gives the switch overlay's driver the methods that the loop-back system calls on a switch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BoardSwitch"]
 
 
 class BoardSwitch:
-    """The overlay behind its driver, as :class:`models.switch.system.System` wants a switch.
+    """The switch overlay, with the methods that :class:`models.switch.system.System` calls.
 
     Its ageing scan goes by the overlay's own clock, not by :meth:`scan`, which only takes out what
     has left.

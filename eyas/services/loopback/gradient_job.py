@@ -1,4 +1,4 @@
-"""A training job's gradients as packets of THC's indices, and its results as gradients again."""
+"""A training job's gradients become packets of THC's indices, and its results gradients again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIMEOUT = 24.0
 
 @dataclass(frozen=True)
 class GradientJob:
-    """A training job's rounds.
+    """The gradients that the workers of one training job exchange, round by round.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class GradientJob:
 
 
 class PreparedJob:
-    """A gradient job's packets, and what its results are checked against.
+    """The packets of a GradientJob, and what the job's results are checked against.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Switch, servers, workers and a lossy network in one process, THC's gradients through them."""
+"""Switch, servers, workers and a lossy network in one process, which exchange THC's gradients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AGE_LIMIT = 8
 
 @dataclass(frozen=True)
 class JobReport:
-    """What came of a job; times in units of a hop's delay.
+    """How one training job went; times in units of a hop's delay.
 
     ``equal``: all workers decoded the same bits, every round.  ``right``: every sum is that of the
     workers of its bitmap, as the PyTorch reference adds them.
@@ -73,7 +73,7 @@ def partition(slots: int, jobs: int) -> int:
 
 @dataclass
 class Loopback:
-    """Runs gradient jobs through one switch.
+    """Sends the gradients of several training jobs through one switch.
 
     Parameters
     ----------

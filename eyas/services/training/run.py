@@ -29,7 +29,7 @@ class TrainingError(RuntimeError):
 
 @dataclass
 class Curve:
-    """How training with one scheme went; bytes are those of one worker."""
+    """Accuracy and bytes of one scheme over the rounds; bytes are those of one worker."""
 
     points: list[Report] = field(default_factory=list)
     replicas_equal: bool = True

@@ -1,4 +1,4 @@
-"""One worker of ``eyas thc train``: its share of every batch, scheme after scheme."""
+"""One worker of ``eyas thc train``: it trains on its share of every batch, once a scheme."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eyas.interfaces.switch.packet import HEADER_BYTES, MAX_WORKERS, Lanes
 from eyas.services.aggregation.aggregator import Aggregator, Traffic
 from eyas.services.aggregation.client import ServiceAggregator
 from eyas.services.aggregation.reference import ReferenceAggregator
-from eyas.services.aggregation.training_job import TrainingJob
+from eyas.services.aggregation.training_job import DEFAULT_TIMEOUT, TrainingJob
 from eyas.services.hook.thc_hook import ThcState, thc_hook
 from eyas.services.training.pictures import DATASETS, load, network
 from models.thc.codec import Codec
@@ -37,7 +37,7 @@ WEIGHT_DECAY = 5e-4
 
 @dataclass(frozen=True)
 class Settings:
-    """A training run, alike for all workers.
+    """The settings of a training run, the same for all workers.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Settings:
     quorum : int or None
         Contributions that do for a sum where the others come late; all when None.
     timeout : float
-        Seconds that a worker waits for the others.
+        Seconds that a worker waits for a slow one.
     """
 
     dataset: str = "fashion-mnist"
@@ -78,7 +78,7 @@ class Settings:
     aggregator: str = "reference"
     loss_rate: float = 0.0
     quorum: int | None = None
-    timeout: float = 60.0
+    timeout: float = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 2), ("rounds", 1), ("batch", 1), ("points", 1)):
@@ -128,7 +128,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Report:
-    """How far a worker is: ``traffic`` in bytes, the weights' SHA-256."""
+    """A worker's state at one point of training: ``traffic`` in bytes, the weights' SHA-256."""
 
     scheme: str
     round: int
