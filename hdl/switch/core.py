@@ -10,7 +10,7 @@ from eyas.interfaces.switch.states import COUNTED_OUTCOMES
 from hdl.switch.decide.scheduler import Scheduler
 from hdl.switch.decide.slot_records import slot_layout
 from hdl.switch.ingress.parser import FAULT_JOB, IngressParser
-from hdl.switch.jobs.job_table import JobWritePort
+from hdl.switch.jobs.job_table import TrainingJobWritePort
 from hdl.switch.jobs.outcome_counters import OutcomeCounters
 from hdl.switch.layouts import egress_layout, event_layout, frame_layout, settings_layout
 from hdl.switch.rows.row_engine import RowEngine
@@ -43,7 +43,7 @@ class SwitchCore(wiring.Component):
         Packets that leave.
     settings : In(settings_layout)
         Change only while ``idle`` and no job is enabled.
-    job_write : In(JobWritePort)
+    job_write : In(TrainingJobWritePort)
         Sets an entry of the job table, for packets from then on.
     table : In(TableWritePort)
         Sets what a job's indices stand for, while none of its packets is under way.
@@ -83,7 +83,7 @@ class SwitchCore(wiring.Component):
                 "i": In(stream.Signature(frame_layout)),
                 "o": Out(stream.Signature(egress_layout)),
                 "settings": In(settings_layout),
-                "job_write": In(JobWritePort(config)),
+                "job_write": In(TrainingJobWritePort(config)),
                 "table": In(TableWritePort(table_config(config))),
                 "flush": In(1),
                 "flush_job": In(job),

@@ -19,11 +19,11 @@ __all__ = [
     "event_layout",
     "frame_layout",
     "header_layout",
-    "job_layout",
     "lanes_shape",
     "operation_layout",
     "packet_layout",
     "settings_layout",
+    "training_job_layout",
     "workers_shape",
 ]
 
@@ -54,7 +54,7 @@ def packet_layout(config: SwitchConfig) -> data.StructLayout:
     )
 
 
-def job_layout(config: SwitchConfig) -> data.StructLayout:
+def training_job_layout(config: SwitchConfig) -> data.StructLayout:
     """An entry of the job table.
 
     Members

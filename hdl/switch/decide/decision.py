@@ -21,10 +21,10 @@ from eyas.interfaces.switch.states import Outcome, Policy, SlotState
 from hdl.switch.layouts import RowAction, settings_layout
 
 __all__ = [
+    "ClassifyPacket",
+    "ClassifySlot",
     "Decide",
     "GroupKind",
-    "JudgePacket",
-    "JudgeSlot",
     "decision_layout",
     "packet_class_shape",
     "slot_class_shape",
@@ -156,12 +156,12 @@ def _look_up(index: Value, table: np.ndarray) -> Value:
 
 
 def packet_class_shape() -> Shape:
-    """Of :class:`JudgePacket`'s class."""
+    """Of :class:`ClassifyPacket`'s class."""
     return unsigned(_bits(_classes().packet_class))
 
 
 def slot_class_shape() -> Shape:
-    """Of :class:`JudgeSlot`'s class."""
+    """Of :class:`ClassifySlot`'s class."""
     return unsigned(_classes().slot_bits)
 
 
@@ -192,7 +192,7 @@ class GroupKind(wiring.Component):
         return m
 
 
-class JudgePacket(wiring.Component):
+class ClassifyPacket(wiring.Component):
     """Second step, combinational: the packet and its job.
 
     Members
@@ -224,7 +224,7 @@ class JudgePacket(wiring.Component):
         return m
 
 
-class JudgeSlot(wiring.Component):
+class ClassifySlot(wiring.Component):
     """Third step, combinational, beside the second: the slot's record.
 
     Members
@@ -268,7 +268,7 @@ class Decide(wiring.Component):
     Members
     -------
     packet_class, slot_class : In
-        From :class:`JudgePacket` and :class:`JudgeSlot`.
+        From :class:`ClassifyPacket` and :class:`ClassifySlot`.
     decision : Out(decision_layout)
     """
 

@@ -1,4 +1,4 @@
-"""From a doorbell to a result record: reads a descriptor, judges it, has it run, tells the end."""
+"""From a doorbell to a result record: reads a job descriptor, checks it, runs it, and reports."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -22,7 +22,7 @@ from hdl.parts.memory_ports import ReadPort, WritePort, bus_error
 from hdl.thc.jobs.job_table import limits_layout
 from hdl.thc.lanes.table_check import TableCheck
 
-__all__ = ["JobControl", "report_layout"]
+__all__ = ["DescriptorJobControl", "report_layout"]
 
 WORDS = DESCRIPTOR.word_count
 
@@ -30,7 +30,7 @@ report_layout = data.StructLayout({"code": 8, "tag": 16})
 """How a job ended."""
 
 
-class JobControl(wiring.Component):
+class DescriptorJobControl(wiring.Component):
     """Works on one descriptor at a time; a doorbell rung meanwhile is dropped with BUSY.
 
     Nothing is read or written beside the descriptor and the record before the descriptor was
