@@ -29,9 +29,9 @@ COUNTERS = tuple(name for name in SWITCH_REGISTERS.counters if name not in OTHER
 
 
 class SwitchOverlay(wiring.Component):
-    """Aggregates the frames of a ring into the packets of another.
+    """Aggregates the frames of the ingress ring; the packets that leave go to the egress ring.
 
-    What software sees is told in :mod:`eyas.interfaces.switch.registers`.
+    Software sees the registers of :mod:`eyas.interfaces.switch.registers`.
 
     Parameters
     ----------

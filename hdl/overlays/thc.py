@@ -24,7 +24,7 @@ __all__ = ["ThcOverlay", "thc_verilog"]
 class ThcOverlay(wiring.Component):
     """Aggregates and encodes, one descriptor at a time.
 
-    What software sees is told in :mod:`eyas.interfaces.thc.registers`.
+    Software sees the registers of :mod:`eyas.interfaces.thc.registers`.
 
     Parameters
     ----------

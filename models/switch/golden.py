@@ -54,7 +54,7 @@ class SwitchSettings:
 
 @dataclass(frozen=True)
 class Event:
-    """What a packet or a look came to; ``scan`` tells a look."""
+    """The outcome of a packet, or of a look at a slot (``scan``)."""
 
     scan: bool
     slot: int

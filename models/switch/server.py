@@ -1,4 +1,4 @@
-"""The server: makes good what the switch could not hold, and what the network lost."""
+"""The server: completes sums that the switch could not hold, and repairs losses of the network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Server:
     finished : bool
         All workers have all results.
     ended : JobEnded or None
-        The job ended for want of progress.
+        The job ended because nothing moved.
     counters : Counter of str
         Sums made, adopted, REMINDERs, QUERYs, discarded fragments.
     """
@@ -119,7 +119,7 @@ class Server:
 
     @property
     def _waiting(self) -> bool:
-        """Something is outstanding: nothing comes of a worker that has nothing to say."""
+        """Whether something is outstanding; a worker that owes nothing need not send anything."""
         if self.finished or self.ended is not None:
             return False
         return bool(self._byes) or any(key.final is None for key in self._keys.values())
@@ -173,7 +173,7 @@ class Server:
         return []
 
     def _see(self, packet: Packet, number: int, now: float) -> None:
-        """Learn how far the workers are: who contributed to s has all results up to s − W."""
+        """Learn how far a worker is: one that contributed to s has all results up to s − W."""
         self._newest = max(self._newest, number)
         for worker in range(self.terms.entry.workers):
             if packet.bitmap >> worker & 1:
@@ -275,7 +275,7 @@ class Server:
         return [self._bye_ack(worker) for worker in range(self.terms.entry.workers)]
 
     def _bye_ack(self, worker: int) -> bytes:
-        """All have finished; or, with ``destinations``, the job ended for want of those workers."""
+        """All have finished; or, with ``destinations``, the job ended without those workers."""
         seq, missing = (self.ended.seq, self.ended.missing) if self.ended else (0, 0)
         return Packet(
             PacketKind.BYE_ACK,

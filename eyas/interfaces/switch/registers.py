@@ -107,7 +107,7 @@ class SwitchCode(ExplainedCode):
 
 
 class SwitchPlace(enum.IntEnum):
-    """Where an error was met."""
+    """Where an error happened."""
 
     NONE = 0
     DESCRIPTORS = 1
@@ -354,7 +354,7 @@ SWITCH_REGISTERS = RegisterBlock(
             "job_command",
             0x9C,
             Access.W,
-            "Enables, disables or flushes the selected job; JOB_STATUS tells how it went.",
+            "Enables, disables or flushes the selected job; JOB_STATUS says how it ended.",
             (
                 Field("enable", 1, "1: check the setup, and take packets of the job's epoch"),
                 Field("disable", 1, "1: take no further packet of the job"),

@@ -179,7 +179,7 @@ THC_REGISTERS = RegisterBlock(
             (
                 Field("code", 8, "ThcCode, 0 when there was none"),
                 Field("count", 8, "errors since it was cleared, stops at 255"),
-                Field("tag", 16, "the tag of the job that met it"),
+                Field("tag", 16, "the tag of the job with the error"),
             ),
         ),
         counter("jobs_done", 0x40, "Descriptors ended, with or without an error."),
@@ -214,7 +214,7 @@ THC_REGISTERS = RegisterBlock(
             "job_command",
             0x78,
             Access.W,
-            "Opens or closes the selected job; JOB_STATUS tells how it went.",
+            "Opens or closes the selected job; JOB_STATUS says how it ended.",
             (
                 Field("open", 1, "1: check the limits and the table, and take them"),
                 Field("close", 1, "1: give the job's number free"),

@@ -1,4 +1,4 @@
-"""What leaves because of an operation."""
+"""Builds the operation that a decision leads to, with the header of the packet that leaves."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring

@@ -1,4 +1,4 @@
-"""What is to be known of a packet, or of a look at a slot, before the slot's record is compared."""
+"""What can be found out about a packet, or a look at a slot, without the slot's record."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -23,7 +23,7 @@ def look_layout(config: SwitchConfig) -> data.StructLayout:
 
 
 def found_layout(config: SwitchConfig) -> data.StructLayout:
-    """A packet, or a look, with what is to be known of its job.
+    """A packet, or a look, with what was found out about its job.
 
     Members
     -------
@@ -65,9 +65,9 @@ def found_layout(config: SwitchConfig) -> data.StructLayout:
 
 
 class PacketLookup(wiring.Component):
-    """Looks the packet's job up, finds the slot, and judges the packet.
+    """Looks up the packet's job, finds its slot, and classifies the packet.
 
-    Has no back-pressure; an arrival every 3 cycles at most.
+    Has no back-pressure; takes a packet or a look every 3 cycles at most.
 
     Latency: ``slot`` 1 cycle from ``take``, ``found`` 2 cycles; it stays until the next.
 
@@ -162,7 +162,7 @@ class PacketLookup(wiring.Component):
             needed_minus_one.eq(entry.needed - 1),
         ]
 
-        # Two cycles later: the packet is judged.
+        # Two cycles later: the packet is classified.
         is_classified = Signal()
         found = Signal(found_layout(config), reset_less=True)
         m.d.sync += is_classified.eq(was_taken)

@@ -1,4 +1,4 @@
-"""How a packet and a slot's record stand to each other."""
+"""Compares a packet with the record of its slot."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -34,7 +34,9 @@ def _counted_on(value):
 
 
 class SlotMatch(wiring.Component):
-    """Compares, then judges the slot, and works out meanwhile what may become of its status.
+    """Compares a packet with a slot's record, and classifies the slot.
+
+    Meanwhile it computes every next status that a decision may choose from.
 
     All inputs stay as they are for 2 cycles.
 

@@ -1,4 +1,4 @@
-"""When the scheduler looks at which slot without a packet."""
+"""Tells the scheduler when to look at a slot without a packet, and at which."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring

@@ -14,7 +14,7 @@ __all__ = ["StatusUpdate"]
 
 
 class StatusUpdate(wiring.Component):
-    """Chooses what the decision says; combinational.
+    """Chooses the slot's next status by the decision; combinational.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ __all__ = ["TrainingJobCommands"]
 
 
 class TrainingJobCommands(wiring.Component):
-    """Judges a command, and carries it out.
+    """Checks a command, and carries it out.
 
     JOB_BUSY while a flush is under way; WRONG_JOB; JOB_DISABLED for a disable; JOB_ENABLED for an
     enable or a flush; WRONG_WORKERS, WRONG_QUORUM, WRONG_LANES for an enable.  What is refused

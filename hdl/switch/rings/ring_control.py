@@ -133,7 +133,7 @@ class RingControl(wiring.Component):
                     self.consumer.eq(0),
                 ]
 
-        # An index is judged in the cycle behind its write.
+        # An index is checked in the cycle after its write.
         rung, took = Signal(), Signal()
         ahead, posted, taken = Signal(16), Signal(16), Signal(16)
         doorbell, acknowledge = Signal(16), Signal(16)

@@ -120,7 +120,7 @@ class RingReader(wiring.Component):
         wiring.connect(m, reader.bus_ar, wiring.flipped(self.bus_ar))
         wiring.connect(m, wiring.flipped(self.bus_r), reader.bus_r)
         wiring.connect(m, frames.o, wiring.flipped(self.o))
-        m.d.comb += reader.response.ready.eq(1)  # errors are told by the beat
+        m.d.comb += reader.response.ready.eq(1)  # errors come with their beat
 
         more = self._ask(m, reader.request, descriptors.o, orders.i)
         self._deliver(m, reader, descriptors.i, orders.o, frames.i)
@@ -220,7 +220,7 @@ class RingReader(wiring.Component):
         return (self.running & (self.producer != fetched)) | (promised != 0) | begins
 
     def _deliver(self, m, reader, descriptor, order, frame):
-        """Sort what comes from memory, and tell of what is done with."""
+        """Sort what comes from memory, and report the descriptors that are done with."""
         beat = reader.o
         failed = reader.code != 0
         cut = Signal()  # the frame has met an error; the rest of it is thrown away

@@ -43,7 +43,7 @@ class TrainingJobTable(wiring.Component):
     running : In(1)
         Packets of ``running_job`` are under way.
     running_job : In(8)
-        The job that ``current`` tells of.
+        The job whose limits are ``current``.
     busy : Out(1)
         A command is being worked on.
     code : Out(8)
