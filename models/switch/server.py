@@ -37,11 +37,11 @@ class Server:
     """The aggregation fallback of one job, without sockets or clocks: bytes and the time in,
     bytes out; all that leaves goes to the switch.
 
-    Contributions and partial sums of a key are added where their workers are disjoint; a sum that
-    holds all of what is there and more replaces it.  With everybody in, or as many as the quorum
-    needs, the sum is final and the only one there will be: the server alone decides a quorum.  In
-    a job that needs all workers the switch may have sent the same sum itself; whoever has that is
-    asked for a copy (QUERY) when contributions stay away.
+    Contributions and partial sums of a key are added where they have no worker in common; a sum
+    that holds all workers of the present one, and more, replaces it.  With all workers, or as many
+    as the quorum needs, the sum is final and never changes: the server alone decides a quorum.  In
+    a job that needs all workers the switch may have sent the same sum itself; when contributions
+    stay away, the server asks the workers for a copy of it (QUERY).
 
     Parameters
     ----------

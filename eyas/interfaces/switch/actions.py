@@ -173,7 +173,7 @@ ROWS: tuple[Row, ...] = (
     *(Row(_EVICT, (), (SCAN,), _BUSY, ((flag, True),)) for flag in (Flag.AGED, Flag.FLUSH)),
     *(Row(_RETIRE, (), (SCAN,), _DONE, ((flag, True),)) for flag in (Flag.AGED, Flag.FLUSH)),
     Row(_IDLE, (), (SCAN,)),
-    # Packets that are none of the job's.
+    # Packets that do not belong to the job, or do not fit it.
     Row(
         Decision(Action.KEEP, Output.NONE, None, Outcome.UNKNOWN),
         flags=((Flag.KNOWN, False),),

@@ -192,14 +192,14 @@ THC_REGISTERS = RegisterBlock(
             "job_select",
             0x60,
             Access.RW,
-            "Which job the registers below are about.",
+            "The job that the registers below describe.",
             (Field("job", 8, "the job's number"),),
         ),
         Register(
             "job_limits",
             0x64,
             Access.RW,
-            "What the job is to be opened with.",
+            "Settings with which the job is opened.",
             (
                 Field("workers", 8, "the most contributions to a sum, 1 to 255"),
                 Field("granularity", 8, "the greatest table entry, 1 to 255"),

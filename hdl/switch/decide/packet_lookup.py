@@ -30,21 +30,21 @@ def found_layout(config: SwitchConfig) -> data.StructLayout:
     packet : packet_layout
         The packet.
     beats
-        Of its payload; 0 for a look.
+        Beats of its payload; 0 for a look.
     key : key_layout
-        The packet's.
+        The key of the packet.
     own, everyone : MAX_WORKERS
-        The worker's bit; those of all the job's workers.
+        A bitmap with the sender's bit alone; one with the bits of all workers of the job.
     needed, needed_minus_one : workers_shape
-        Contributions that complete a sum; one less.
+        Contributions that complete a sum; the same minus 1.
     packet_class
         From :class:`hdl.switch.decide.decision.ClassifyPacket`.
     scan, flush : 1
-        It is a look; it is a flush's look.
+        This is a look, not a packet; it is a look of a flush.
     data : 1
-        It is DATA.
+        This is a packet of kind DATA.
     slot
-        The slot that it meets.
+        The slot of the packet's key, or the slot that is looked at.
     """
     return data.StructLayout(
         {
@@ -83,15 +83,15 @@ class PacketLookup(wiring.Component):
     job_write : In(TrainingJobWritePort)
         Sets an entry of the job table.
     take : In(1)
-        Here is a look, or else a packet.
+        A packet or a look is here.
     scan : In(1)
-        It is a look.
+        It is a look, not a packet.
     packet : In(packet_layout)
     look : In(look_layout)
     coin : In(1)
         The random bit, a cycle after ``take``.
     slot : Out
-        Whose record is to be read.
+        The slot whose record is to be read.
     found : Out(found_layout)
     """
 

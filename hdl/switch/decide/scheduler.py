@@ -1,4 +1,4 @@
-"""Which packet may have which slot: the switch's decisions, an operation every 4 cycles."""
+"""Decides which packet may have which slot; an operation every 4 cycles."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -41,8 +41,8 @@ class Scheduler(wiring.Component):
     i : In(stream of packet_layout)
         Good packets of jobs that the table has.
     o : Out(stream of operation_layout)
-        What is to be done with slots and payloads; looks and packets that need nothing done with
-        either lead to none.
+        What is to be done with slots and payloads; a look or packet that needs nothing of either
+        makes no operation.
     settings : In(settings_layout)
         Change only while nothing is under way.
     job_write : In(TrainingJobWritePort)
@@ -56,9 +56,9 @@ class Scheduler(wiring.Component):
     rows_idle : In(1)
         Whoever takes the operations is done with those that it took.
     event : Out(event_layout), event_strobe : Out(1)
-        What a packet or look came to, in order.
+        The outcome of each packet or look, in order.
     event_record : Out(slot_layout)
-        The slot's record behind it; for benches.
+        The slot's record after it; for benches.
     ready : Out(1)
         The records are cleared after the reset; until then nothing is taken.
     idle : Out(1)

@@ -24,7 +24,7 @@ updates_layout = data.StructLayout(
         "looked_age": status_layout["age"].shape,
     }
 )
-"""What may become of a status: with the contribution added, after a collision, after a look."""
+"""Next values of a status: with the contribution added, after a collision, after a look."""
 
 
 def _counted_on(value):
@@ -50,8 +50,9 @@ class SlotMatch(wiring.Component):
     Members
     -------
     packet_found : In(found_layout)
+        A packet or a look.
     record : In(slot_layout)
-        Of the slot that it meets.
+        The record of its slot.
     age_limit, decay_after : In
         Settings.
     flush_job : In
@@ -61,6 +62,7 @@ class SlotMatch(wiring.Component):
     slot_class : Out
         For :class:`hdl.switch.decide.decision.Decide`.
     updates : Out(updates_layout)
+        For :class:`hdl.switch.decide.status_update.StatusUpdate`.
     """
 
     def __init__(self, config: SwitchConfig):

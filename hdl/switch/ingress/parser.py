@@ -59,13 +59,13 @@ class IngressParser(wiring.Component):
     read_address : In
         Beat of the packet buffer.
     read_data : Out(64)
-        It, a cycle later.
+        The beat at the ``read_address`` of a cycle ago.
     release : In(1)
         ``release_beats`` of the oldest payloads are done with.
     release_beats : In
         0 to ``config.payload_beats``.
     fault : Out(1)
-        High for one cycle for each frame that was no good packet.
+        High for one cycle for each invalid frame.
     fault_code : Out(range(8))
         Which fault: the place in PacketFault, or FAULT_JOB.
     idle : Out(1)

@@ -17,7 +17,7 @@ __all__ = ["RingControl"]
 
 
 class RingControl(wiring.Component):
-    """The rings' registers, and the errors of all that works on them.
+    """The rings' registers, and the errors of the parts that work on the rings.
 
     Members
     -------

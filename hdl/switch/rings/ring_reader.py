@@ -50,8 +50,9 @@ _order_layout = data.StructLayout({"kind": _Order, "size": 16, "address": 32, "c
 class RingReader(wiring.Component):
     """Reads descriptors ahead, checks them, and reads the frames that they name, in order.
 
-    A refused descriptor costs no more than its error.  A frame that met a bus error ends with the
-    beat that did, spoilt so that no packet in it is good; what stood whole before that beat is.
+    A refused descriptor is reported as an error, and the next one is taken.  A frame with a bus
+    error ends with the beat that had the error, changed so that a packet that reaches this beat is
+    invalid; a packet that was complete before this beat is not.
 
     Throughput: a beat a cycle from a memory that gives as many; frames of one beat of payload
     take 6 cycles, descriptors included.
