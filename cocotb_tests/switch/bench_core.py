@@ -21,8 +21,8 @@ from hdl.switch.decide.slot_records import slot_layout
 from hdl.switch.layouts import (
     egress_layout,
     event_layout,
-    job_layout,
     settings_layout,
+    training_job_layout,
 )
 from models.switch.golden import GoldenSwitch
 from models.switch.records import JobEntry
@@ -138,7 +138,12 @@ class Bench:
             name: int(getattr(entry, name))
             for name in ("enabled", "epoch", "workers", "needed", "lanes", "base")
         }
-        packed = job_layout(self.config).const(values | {"mask": entry.size - 1}).as_value().value
+        packed = (
+            training_job_layout(self.config)
+            .const(values | {"mask": entry.size - 1})
+            .as_value()
+            .value
+        )
         self.entries[job] = entry
         self.port("job_write__enable").value = 1
         self.port("job_write__job").value = job

@@ -76,7 +76,7 @@ def packet_page() -> str:
         "",
         "### Faults",
         "",
-        "Why bytes are no packet, in the order in which it is looked for. The switch drops and",
+        "Why bytes are no packet, in the order of the checks. The switch drops and",
         "counts such a frame before any slot has seen it.",
         "",
         *table(["name", "meaning"], faults),

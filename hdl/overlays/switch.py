@@ -13,7 +13,7 @@ from hdl.parts.counters import Counters
 from hdl.parts.flat import flat_verilog
 from hdl.parts.register_file import RegisterFile, connect_counters, connect_fixed
 from hdl.switch.core import SwitchCore
-from hdl.switch.jobs.job_commands import JobCommands
+from hdl.switch.jobs.job_commands import TrainingJobCommands
 from hdl.switch.out.framer import Framer
 from hdl.switch.rings.interrupt_moderation import Moderation
 from hdl.switch.rings.ring_control import RingControl
@@ -29,9 +29,9 @@ COUNTERS = tuple(name for name in SWITCH_REGISTERS.counters if name not in OTHER
 
 
 class SwitchOverlay(wiring.Component):
-    """Aggregates the frames of a ring into the packets of another.
+    """Aggregates the frames of the ingress ring; the packets that leave go to the egress ring.
 
-    What software sees is told in :mod:`eyas.interfaces.switch.registers`.
+    Software sees the registers of :mod:`eyas.interfaces.switch.registers`.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class SwitchOverlay(wiring.Component):
         m.submodules.framer = framer = Framer(config)
         m.submodules.writer = writer = RingWriter(config)
         m.submodules.burst_writer = bursts = BurstWriter(outstanding=8)
-        m.submodules.jobs = jobs = JobCommands(config)
+        m.submodules.jobs = jobs = TrainingJobCommands(config)
         m.submodules.moderation = moderation = Moderation()
         m.submodules.counters = counters = Counters(COUNTERS)
 

@@ -15,8 +15,8 @@ from hdl.parts.flat import flat_verilog
 from hdl.parts.register_file import RegisterFile, connect_counters, connect_fixed
 from hdl.thc.jobs.aggregate_job import AggregateJob
 from hdl.thc.jobs.encode_job import EncodeJob
-from hdl.thc.jobs.job_control import JobControl
-from hdl.thc.jobs.job_table import JobTable
+from hdl.thc.jobs.job_control import DescriptorJobControl
+from hdl.thc.jobs.job_table import TrainingJobTable
 
 __all__ = ["ThcOverlay", "thc_verilog"]
 
@@ -24,7 +24,7 @@ __all__ = ["ThcOverlay", "thc_verilog"]
 class ThcOverlay(wiring.Component):
     """Aggregates and encodes, one descriptor at a time.
 
-    What software sees is told in :mod:`eyas.interfaces.thc.registers`.
+    Software sees the registers of :mod:`eyas.interfaces.thc.registers`.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class ThcOverlay(wiring.Component):
             raise TypeError(f"Config must be a ThcConfig, not {config!r}")
         self.config = config
         self.registers = RegisterFile(THC_REGISTERS)
-        self.control = JobControl(config)
-        self.jobs = JobTable(config)
+        self.control = DescriptorJobControl(config)
+        self.jobs = TrainingJobTable(config)
         self.aggregate = AggregateJob(config)
         self.encode = EncodeJob(config)
         super().__init__(

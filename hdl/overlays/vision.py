@@ -20,7 +20,7 @@ __all__ = ["VisionOverlay", "vision_ports", "vision_verilog"]
 
 
 class VisionOverlay(wiring.Component):
-    """Engine and front end.
+    """The engine, and the front end that connects it with registers and DRAM.
 
     Parameters
     ----------

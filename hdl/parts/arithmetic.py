@@ -35,7 +35,7 @@ def valid_after(m: Module, valid: Value, cycles: int) -> Value:
 
 
 class DelayLine:
-    """A value and what it was up to so many cycles ago: ``line[n]`` is ``value`` n cycles later.
+    """A value with its past: ``line[n]`` is what ``value`` was n cycles ago.
 
     Registers are made as they are asked for and carry no reset, so that long stretches nobody taps
     become shift registers in look-up tables.

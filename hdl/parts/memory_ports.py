@@ -1,4 +1,4 @@
-"""Memory as a stage of an overlay sees it: what it uses of burst reader and burst writer."""
+"""Ports through which a stage of an overlay uses the burst reader and the burst writer."""
 
 import enum
 

@@ -1,4 +1,4 @@
-"""Parts for Amaranth streams: what every other component would otherwise build again."""
+"""Parts for Amaranth streams that many components use."""
 
 from amaranth.hdl import Module, Mux, Shape, Signal, Value
 from amaranth.lib import fifo, stream, wiring

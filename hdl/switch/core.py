@@ -10,7 +10,7 @@ from eyas.interfaces.switch.states import COUNTED_OUTCOMES
 from hdl.switch.decide.scheduler import Scheduler
 from hdl.switch.decide.slot_records import slot_layout
 from hdl.switch.ingress.parser import FAULT_JOB, IngressParser
-from hdl.switch.jobs.job_table import JobWritePort
+from hdl.switch.jobs.job_table import TrainingJobWritePort
 from hdl.switch.jobs.outcome_counters import OutcomeCounters
 from hdl.switch.layouts import egress_layout, event_layout, frame_layout, settings_layout
 from hdl.switch.rows.row_engine import RowEngine
@@ -24,8 +24,8 @@ class SwitchCore(wiring.Component):
     """Aggregates packets of many jobs in few slots, exactly as
     ``models.switch.golden.GoldenSwitch``.
 
-    Frames keep their order; at most one packet leaves for each.  A frame that is no packet changes
-    nothing but a count.  What leaves waits in the egress queue; while it is full, frames wait.
+    Frames keep their order; at most one packet leaves for each.  An invalid frame changes
+    nothing but a counter.  What leaves waits in the egress queue; while it is full, frames wait.
 
     Throughput: a beat a cycle whatever the packets do, as long as rows are taken as fast as they
     leave.
@@ -43,7 +43,7 @@ class SwitchCore(wiring.Component):
         Packets that leave.
     settings : In(settings_layout)
         Change only while ``idle`` and no job is enabled.
-    job_write : In(JobWritePort)
+    job_write : In(TrainingJobWritePort)
         Sets an entry of the job table, for packets from then on.
     table : In(TableWritePort)
         Sets what a job's indices stand for, while none of its packets is under way.
@@ -54,23 +54,24 @@ class SwitchCore(wiring.Component):
     flushing : Out(1)
         A flush is under way; it ends when all that leaves because of it is in the egress queue.
     fault : Out(1), fault_code : Out
-        A frame was no packet, and why: the place in PacketFault, or ``FAULT_JOB``.
+        A frame was invalid, and why: the place in PacketFault, or ``FAULT_JOB``.
     event_strobe : Out(1), event : Out(event_layout)
-        What a packet or a look at a slot came to.
+        The outcome of a packet, or of a look at a slot.
     event_record : Out(slot_layout)
-        The slot's record behind it; for benches.
+        The slot's record after it; for benches.
     counter_job, counter_outcome : In
-        Name a counter.
+        Which counter ``counter_value`` shows.
     counter_value : Out(32)
-        It, 2 cycles later.
+        The counter that they chose 2 cycles ago.
     clear_counters : In(1)
         Sets all counters to 0.
     clearing : Out(1)
-        That is under way; what happens meanwhile may not be counted.
+        The counters are being set to 0; what happens meanwhile may not be counted.
     ready : Out(1)
         Slots are empty after the reset; frames are taken before, but wait.
     idle : Out(1)
-        Nothing is in here but slots, and looks at them, of which one may let a sum out.
+        No frame, packet or operation is under way. Looks at slots go on, and one of them may let a
+        sum leave.
     """
 
     def __init__(self, config: SwitchConfig):
@@ -83,7 +84,7 @@ class SwitchCore(wiring.Component):
                 "i": In(stream.Signature(frame_layout)),
                 "o": Out(stream.Signature(egress_layout)),
                 "settings": In(settings_layout),
-                "job_write": In(JobWritePort(config)),
+                "job_write": In(TrainingJobWritePort(config)),
                 "table": In(TableWritePort(table_config(config))),
                 "flush": In(1),
                 "flush_job": In(job),

@@ -19,11 +19,11 @@ __all__ = [
     "event_layout",
     "frame_layout",
     "header_layout",
-    "job_layout",
     "lanes_shape",
     "operation_layout",
     "packet_layout",
     "settings_layout",
+    "training_job_layout",
     "workers_shape",
 ]
 
@@ -39,8 +39,8 @@ header_layout = record_layout(PACKET)
 """A packet's header, which is one row."""
 
 frame_layout = data.StructLayout({"data": 64, "bytes": range(WORD_BYTES + 1), "last": 1})
-"""A beat of a frame as it came: ``bytes`` of ``data`` from the lowest on are there, 1 to 8, all 8
-before the last beat; ``last`` ends the frame."""
+"""A beat of a frame as it came: the lowest ``bytes`` bytes of ``data`` belong to the frame, 1 to 8,
+and all 8 before the last beat; ``last`` ends the frame."""
 
 egress_layout = data.StructLayout({"data": ROW_BITS, "first": 1, "last": 1})
 """A row that leaves: the header, checksum 0, with ``first``; then the payload's.  What the last row
@@ -54,7 +54,7 @@ def packet_layout(config: SwitchConfig) -> data.StructLayout:
     )
 
 
-def job_layout(config: SwitchConfig) -> data.StructLayout:
+def training_job_layout(config: SwitchConfig) -> data.StructLayout:
     """An entry of the job table.
 
     Members
@@ -68,8 +68,8 @@ def job_layout(config: SwitchConfig) -> data.StructLayout:
     lanes : lanes_shape
         A :class:`eyas.interfaces.switch.packet.Lanes`.
     base, mask
-        The job's own slots under SWITCHML: the first, a multiple of their number; and how many
-        less one (a power of two less one: a mask).
+        The job's own slots under SWITCHML: the first one, a multiple of their number; and their
+        number minus 1, which is a mask because the number is a power of two.
     """
     slot = ceil_log2(config.slots)
     return data.StructLayout(
@@ -100,14 +100,14 @@ settings_layout = data.StructLayout(
 
 
 def event_layout(config: SwitchConfig) -> data.StructLayout:
-    """What a packet, or a look at a slot, came to, for counters, benches and traces.
+    """The outcome of a packet, or of a look at a slot, for counters, benches and traces.
 
     Members
     -------
     scan : 1
-        It was a look.
+        It was a look, not a packet.
     flush : 1
-        It was a flush's look.
+        It was a look of a flush.
     slot, job
         The slot; the packet's job, or that of the slot looked at.
     outcome
@@ -134,8 +134,9 @@ class RowAction(enum.IntEnum):
     CLAIM = 2
     """The contribution is stored."""
     SWAP = 3
-    """The same, and the rows of before leave."""
+    """The contribution is stored, and the rows that stood there leave."""
     ADD = 4
+    """The contribution is added."""
     READ = 5
     """The slot's rows leave, and stay."""
 
@@ -159,8 +160,8 @@ def operation_layout(config: SwitchConfig) -> data.StructLayout:
     lanes, coordinates
         Of the contribution, for CLAIM, SWAP and ADD.
     start, beats
-        Where the payload stands in the packet buffer, and its beats; ``beats`` are given free when
-        the operation is done with, also when it has no use for them. 0 for a scan.
+        Where the payload stands in the packet buffer, and how many beats it has; 0 for a look. All
+        of them are free again when the operation has ended, whether it used them or not.
     """
     return data.StructLayout(
         {

@@ -1,4 +1,4 @@
-"""The vision overlay but for the engine: registers, jobs, and the ways to and from DRAM."""
+"""The vision overlay without its engine: registers, jobs, and the data's way from and to DRAM."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
@@ -36,7 +36,7 @@ class FrontEnd(wiring.Component):
                           programs, pictures        maps, results
                                           └─ engine ─┘
 
-    What software sees is told in :mod:`eyas.interfaces.vision.registers` and
+    Software sees the registers of :mod:`eyas.interfaces.vision.registers` and the records of
     :mod:`eyas.interfaces.vision.records`.
 
     An abort lasts until every job has been given up and all that was asked of the memory has

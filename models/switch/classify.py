@@ -1,4 +1,4 @@
-"""How a packet and a slot stand to each other: the situation that the action tables decide.
+"""The situation that the action tables decide: how a packet relates to the slot of its key.
 
 Attributes are all that is asked of the three records, so that a compiled switch can hand over
 NumPy records of the same field names.

@@ -54,7 +54,7 @@ class SwitchSettings:
 
 @dataclass(frozen=True)
 class Event:
-    """What a packet or a look came to; ``scan`` tells a look."""
+    """The outcome of a packet, or of a look at a slot (``scan``)."""
 
     scan: bool
     slot: int
@@ -70,9 +70,9 @@ class GoldenSwitch:
     ----------
     counters : Counter of (job, Outcome)
     faults : Counter of PacketFault or "JOB"
-        Frames that were no packets, and packets of jobs beyond the table.
+        Invalid frames, and packets of jobs beyond the table.
     event : Event or None
-        Of the last frame or look; None where a frame was no packet.
+        Of the last frame or look; None where a frame was invalid.
     """
 
     config: SwitchConfig = DEFAULT_SWITCH
@@ -155,7 +155,7 @@ class GoldenSwitch:
         self.event = Event(scan, slot, job, decision.outcome)
 
     def _act(self, slot: int, decision: Decision, packet: Packet | None) -> list[bytes]:
-        """Change slot and record; the sums that leave, of before (SWAP) or after."""
+        """Change slot and record; returns the sums that leave: those before a SWAP, else after."""
         record = self.records[slot]
         leaves = []
         action, touched = decision.action, False

@@ -11,7 +11,7 @@ __all__ = ["Fate", "Hop", "LossyNetwork"]
 
 
 class Hop(enum.Enum):
-    """One way between two of those that talk."""
+    """One direction between two participants."""
 
     TO_SWITCH = "worker to switch"
     TO_WORKER = "switch to worker"
@@ -29,7 +29,7 @@ class Fate(enum.IntEnum):
     LATE = 3
     """It comes after others that were sent later."""
     ECHOED = 4
-    """A copy comes late."""
+    """It arrives, and a copy of it arrives later."""
 
 
 @dataclass
@@ -40,7 +40,8 @@ class LossyNetwork:
     ----------
     seed : int
     loss, duplication, reorder : float
-        Shares of packets on each hop, 0 to 1: lost, doubled (half of the copies come late), late.
+        Shares of packets on each hop, 0 to 1: lost; doubled (half of the copies are delayed);
+        delayed.
     quiet_after : float
         From this time on nothing is lost or doubled any more.
     fates : iterable of Fate

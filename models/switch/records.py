@@ -1,4 +1,4 @@
-"""What the switch keeps: an entry a job, a record a slot."""
+"""What the switch remembers: an entry for each job, a record for each slot."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class JobEntry:
 
 @dataclass
 class SlotRecord:
-    """What is known of a slot; what an EMPTY one holds has no meaning."""
+    """The record of a slot; the fields of an EMPTY one have no meaning."""
 
     state: SlotState = SlotState.EMPTY
     job: int = 0

@@ -1,4 +1,4 @@
-"""The server: makes good what the switch could not hold, and what the network lost."""
+"""The server: completes sums that the switch could not hold, and repairs losses of the network."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Server:
     """The aggregation fallback of one job, without sockets or clocks: bytes and the time in,
     bytes out; all that leaves goes to the switch.
 
-    Contributions and partial sums of a key are added where their workers are disjoint; a sum that
-    holds all of what is there and more replaces it.  With everybody in, or as many as the quorum
-    needs, the sum is final and the only one there will be: the server alone decides a quorum.  In
-    a job that needs all workers the switch may have sent the same sum itself; whoever has that is
-    asked for a copy (QUERY) when contributions stay away.
+    Contributions and partial sums of a key are added where they have no worker in common; a sum
+    that holds all workers of the present one, and more, replaces it.  With all workers, or as many
+    as the quorum needs, the sum is final and never changes: the server alone decides a quorum.  In
+    a job that needs all workers the switch may have sent the same sum itself; when contributions
+    stay away, the server asks the workers for a copy of it (QUERY).
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Server:
     finished : bool
         All workers have all results.
     ended : JobEnded or None
-        The job ended for want of progress.
+        The job ended because nothing moved.
     counters : Counter of str
         Sums made, adopted, REMINDERs, QUERYs, discarded fragments.
     """
@@ -119,7 +119,7 @@ class Server:
 
     @property
     def _waiting(self) -> bool:
-        """Something is outstanding: nothing comes of a worker that has nothing to say."""
+        """Whether something is outstanding; a worker that owes nothing need not send anything."""
         if self.finished or self.ended is not None:
             return False
         return bool(self._byes) or any(key.final is None for key in self._keys.values())
@@ -173,7 +173,7 @@ class Server:
         return []
 
     def _see(self, packet: Packet, number: int, now: float) -> None:
-        """Learn how far the workers are: who contributed to s has all results up to s − W."""
+        """Learn how far a worker is: one that contributed to s has all results up to s − W."""
         self._newest = max(self._newest, number)
         for worker in range(self.terms.entry.workers):
             if packet.bitmap >> worker & 1:
@@ -275,7 +275,7 @@ class Server:
         return [self._bye_ack(worker) for worker in range(self.terms.entry.workers)]
 
     def _bye_ack(self, worker: int) -> bytes:
-        """All have finished; or, with ``destinations``, the job ended for want of those workers."""
+        """All have finished; or, with ``destinations``, the job ended without those workers."""
         seq, missing = (self.ended.seq, self.ended.missing) if self.ended else (0, 0)
         return Packet(
             PacketKind.BYE_ACK,

@@ -1,4 +1,4 @@
-"""What a contribution is worth, and how contributions add up: integers in saturating lanes."""
+"""The values of a contribution, and how contributions are added: integers in saturating lanes."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _parse = lru_cache(maxsize=256)(Packet.from_bytes)
 
 
 class Switch(Protocol):
-    """What the system needs of a switch: the golden one has it, and the RTL behind a driver."""
+    """What the system needs of a switch; the golden switch and the RTL behind a driver have it."""
 
     def receive(self, frame: bytes) -> list[bytes]:
         """Work on a frame; what leaves."""
@@ -109,7 +109,7 @@ class System:
     scan_period : float
         Time between two looks; 0: no scan.
     tap : callable or None
-        Told of each packet that leaves: time, hop, packet.
+        Called with each packet that leaves: time, hop, packet.
 
     Attributes
     ----------
@@ -195,7 +195,7 @@ class System:
         self._attend(job, job.workers[worker], [])
 
     def _attend(self, job: Job, who: Worker | Server, out: list[bytes]) -> None:
-        """Send what someone has to say, and wake them when they want to be woken."""
+        """Send what a worker or server has to send, and call it again at its deadline."""
         if self.jobs.get(job.terms.job) is not job:
             return
         out = out + who.poll(self.now)
@@ -241,7 +241,7 @@ class System:
             self._attend(job, job.workers[worker], job.workers[worker].receive(data, self.now))
 
     def _leave_switch(self, packets: Sequence[bytes]) -> None:
-        """Copy what leaves the switch to those whom it is for."""
+        """Copy a packet that leaves the switch to everyone that it is for."""
         for data in packets:
             packet = _parse(data)
             if upstream(packet):

@@ -1,4 +1,4 @@
-"""A worker: contributions in, each key's one result out, whatever the network does."""
+"""A worker: contributions in, exactly one result for each key out, whatever the network does."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class Worker:
             self._results.pop(self.base - self.terms.window - 1, None)
 
     def _answer(self, number: int, now: float) -> list[bytes]:
-        """To a QUERY: the result, or the contribution again, if there is one."""
+        """Answer a QUERY with the result or, without one, with the contribution again."""
         if self.finished or self.ended:
             return []
         result = self._results.get(number)

@@ -17,7 +17,7 @@ from hdl.switch.decide.decision import _classes as classes
 from hdl.switch.decide.decision import decision_layout
 from hdl.switch.decide.operation_builder import decided_layout
 from hdl.switch.decide.scheduler import Scheduler
-from hdl.switch.decide.slot_match import Comparison, updates_layout
+from hdl.switch.decide.slot_match import SlotMatch, updates_layout
 from hdl.switch.decide.slot_records import key_layout, status_layout
 from hdl.switch.layouts import RowAction, operation_layout
 from tests.formal.harness import fires, keep_contract, mutant, prove, require, within
@@ -32,7 +32,7 @@ SCAN_CLASSES = sorted(
         for before in range(16)
     }
 )
-"""What JudgePacket says of looks, and of no packet."""
+"""What ClassifyPacket says of looks, and of no packet."""
 EVENT = 6
 """Cycles from a packet, or a look, to its event."""
 
@@ -89,16 +89,16 @@ def pipeline_invariants(dut, inside, slot, worker, workers, keys, status, key):
     """What stages hold, so that the induction need not go back to where an operation began:
     the arrival is the packet of so many cycles ago, the record read that in memory, the comparisons
     those of both."""
-    stages, arrived, record = inside("stages"), dut.arrival.arrived, dut.records.record
+    stages, found, record = inside("stages"), dut.packet_lookup.found, dut.records.record
     for stage in range(2, 6):
-        same = arrived.own == 1 << workers[stage + 1]
-        same &= identity(arrived.key) == keys[stage + 1]
-        inside.invariant(f"arrived_in_{stage}", ~(stages[stage] & ~arrived.scan) | same)
-    looks = arrived.packet_class.matches(*SCAN_CLASSES)
-    is_class = arrived.packet_class <= int(classes().packet_class.max())
+        same = found.own == 1 << workers[stage + 1]
+        same &= identity(found.key) == keys[stage + 1]
+        inside.invariant(f"arrived_in_{stage}", ~(stages[stage] & ~found.scan) | same)
+    looks = found.packet_class.matches(*SCAN_CLASSES)
+    is_class = found.packet_class <= int(classes().packet_class.max())
     inside.invariant("packet_class_is_one", ~stages[2:].any() | is_class)
-    inside.invariant("looks_are_judged_so", ~stages[2:].any() | (arrived.scan == looks))
-    here = arrived.slot == slot
+    inside.invariant("looks_are_judged_so", ~stages[2:].any() | (found.scan == looks))
+    here = found.slot == slot
     record_is = Value.cast(record) == Cat(key, status)
     inside.invariant("record_is_the_memory", ~(stages[2:5].any() & here) | record_is)
     state = record.status.state
@@ -106,16 +106,16 @@ def pipeline_invariants(dut, inside, slot, worker, workers, keys, status, key):
     def bit(bitmap):
         return bitmap.bit_select(worker, 1)
 
-    is_in, own = bit(record.status.bitmap), bit(arrived.own)
-    same = arrived.scan | (identity(arrived.key) == identity(record.key))
+    is_in, own = bit(record.status.bitmap), bit(found.own)
+    same = found.scan | (identity(found.key) == identity(record.key))
     is_busy = state == SlotState.BUSY
     is_done = state == SlotState.DONE
     for name, value in (
         ("same", same), ("busy", is_busy), ("done", is_done)
     ):  # fmt: skip
-        judged = inside(f"comparison.{name}") == value
+        judged = inside(f"slot_match.{name}") == value
         inside.invariant(f"judged_{name}", ~stages[3] | judged)
-    seen = arrived.scan | ~own | (inside("comparison.counted") == is_in)
+    seen = found.scan | ~own | (inside("slot_match.counted") == is_in)
     inside.invariant("judged_counted", ~stages[3] | seen)
     updates = data.View(updates_layout, inside("updates"))
     inside.invariant("bits_join", ~stages[4] | (bit(updates.bitmap) == (own | is_in)))
@@ -126,7 +126,7 @@ def pipeline_invariants(dut, inside, slot, worker, workers, keys, status, key):
     ):
         stage = stages[number]
         rows = decision.rows
-        may_add = is_busy & same & ~(own & is_in) & ~arrived.scan
+        may_add = is_busy & same & ~(own & is_in) & ~found.scan
         holds = is_busy | is_done
         claims = (rows == RowAction.CLAIM) | (rows == RowAction.SWAP)
         leaves = (rows == RowAction.READ) | (rows == RowAction.SWAP)
@@ -136,7 +136,7 @@ def pipeline_invariants(dut, inside, slot, worker, workers, keys, status, key):
         inside.invariant(f"rows_add_{number}", ~stage | (decision.add == (rows == RowAction.ADD)))
         inside.invariant(f"rows_claim_{number}", ~stage | (decision.claim == claims))
         inside.invariant(f"rows_join_{number}", ~stage | (decision.joined == sums))
-        inside.invariant(f"packets_claim_{number}", ~(stage & claims) | ~arrived.scan)
+        inside.invariant(f"packets_claim_{number}", ~(stage & claims) | ~found.scan)
     then = Mux(decided.decision.claim, own, is_in | (decided.decision.add & own))
     inside.invariant("result_bit", ~stages[5] | (bit(decided.record.status.bitmap) == then))
     written = Value.cast(decided.record) == Cat(key, status)
@@ -163,7 +163,7 @@ def outcome_properties(m, dut, inside):
         ~dut.event_strobe | (event.outcome <= Mux(event.scan, Outcome.IDLE, Outcome.UNKNOWN)),
     )
     queue = inside("queue.queue.level")
-    needed = inside("departure.is_needed")
+    needed = inside("operation_builder.is_needed")
     require(m, "nothing_is_lost", ~(dut.event_strobe & needed) | (queue < dut.places))
     places, hold = inside("places"), inside("scan.hold")
     waits = within(m, "turn", 8, dut.ready & (places != 0) & ~hold & ~dut.i.ready, dut.i.ready)
@@ -190,7 +190,7 @@ def sum_properties(m, dut, inside):
     own = Signal()
     m.d.comb += own.eq(packet_workers[-1] == worker)
 
-    operation = data.View(operation_layout(CONFIG), inside("departure.operation"))
+    operation = data.View(operation_layout(CONFIG), inside("operation_builder.operation"))
     action = operation.action
     is_in, held = Signal(), Signal(len(came_key))
     here = Signal()
@@ -249,7 +249,7 @@ def test_every_packet_has_one_outcome(tmp_path):
                     mutant(
                         Scheduler,
                         "event_strobe.eq(leaves)",
-                        "event_strobe.eq(leaves & departure.is_needed)",
+                        "event_strobe.eq(leaves & operation_builder.is_needed)",
                     )
                 ),
                 "one_event_each",
@@ -264,7 +264,7 @@ def test_every_packet_has_one_outcome(tmp_path):
 
 
 def test_nobody_is_counted_twice(tmp_path):
-    forgetful = mutant(Comparison, "judge.counted.eq(", "judge.counted.eq(0 & ")
+    forgetful = mutant(SlotMatch, "classify.counted.eq(", "classify.counted.eq(0 & ")
     prove(
         build,
         sum_properties,
@@ -273,7 +273,7 @@ def test_nobody_is_counted_twice(tmp_path):
         cover_depth=18,
         faults={
             "no_duplicate_check": (
-                lambda: build(mutant(Scheduler, Comparison=forgetful)),
+                lambda: build(mutant(Scheduler, SlotMatch=forgetful)),
                 "counted_twice",
                 10,
             ),

@@ -15,7 +15,13 @@ from eyas.interfaces.switch.lookup import DECISIONS, TABLE
 from eyas.interfaces.switch.packet import PacketKind
 from eyas.interfaces.switch.states import Policy
 from hdl.switch.core import SwitchCore
-from hdl.switch.decide.decision import Decide, GroupKind, JudgePacket, JudgeSlot, decision_layout
+from hdl.switch.decide.decision import (
+    ClassifyPacket,
+    ClassifySlot,
+    Decide,
+    GroupKind,
+    decision_layout,
+)
 from hdl.switch.decide.slot_choice import SlotChoice
 from hdl.switch.jobs.outcome_counters import OutcomeCounters
 from hdl.switch.layouts import RowAction
@@ -96,15 +102,15 @@ def test_decision_is_the_table_in_every_situation():
     a record of the same size or, if the packet contributes to a slot of its key, of another size.
     """
     groups = truth_table(GroupKind(), ["kind", "policy"], "group")
-    judge = JudgePacket()
+    classify = ClassifyPacket()
     packet_classes = truth_table(
-        judge, ["known", "fits", "quorum", "coin", "group"], "packet_class"
+        classify, ["known", "fits", "quorum", "coin", "group"], "packet_class"
     )
     slot_inputs = [
         "busy", "done", "same", "other_size", "counted", "last", "alone", "full", "higher", "newer",
         "aged", "flush",
     ]  # fmt: skip
-    slot_classes = truth_table(JudgeSlot(), slot_inputs, "slot_class")
+    slot_classes = truth_table(ClassifySlot(), slot_inputs, "slot_class")
     last = Decide()
     slot_bits = len(last.slot_class)
     decisions = truth_table(last, ["slot_class", "packet_class"], "decision", clock=True)

@@ -2,7 +2,7 @@
 
 A table is a list of rows; the first row that fits decides, and every situation has one.  A
 situation is a policy, what came (a packet's kind, or the ageing scan's look at a slot), how the
-slot stands to it, and the flags of :class:`Flag`.  Software looks situations up
+slot relates to it, and the flags of :class:`Flag`.  Software looks situations up
 (:mod:`eyas.interfaces.switch.lookup`); the RTL (``hdl.switch.decide.decision``) is made from the
 same table.
 
@@ -30,7 +30,7 @@ moves on with each DATA that meets a slot busy with another key."""
 
 
 class Relation(enum.IntEnum):
-    """How the slot that a key maps to stands to the packet."""
+    """How the slot of a packet's key relates to the packet."""
 
     EMPTY = 0
     BUSY_SAME = 1
@@ -150,7 +150,7 @@ def _leaves(action: Action, output: Output, state: SlotState) -> Decision:
 
 
 def _completions(relations: tuple[Relation, ...], action: Action) -> list[Row]:
-    """Contributions that complete, on a slot that they may have."""
+    """Rows of contributions that complete a sum, in a slot that they may have."""
     partial = Output.PARTIAL
     return [
         # Only the server decides a quorum: workers must all get the same sum.
@@ -173,7 +173,7 @@ ROWS: tuple[Row, ...] = (
     *(Row(_EVICT, (), (SCAN,), _BUSY, ((flag, True),)) for flag in (Flag.AGED, Flag.FLUSH)),
     *(Row(_RETIRE, (), (SCAN,), _DONE, ((flag, True),)) for flag in (Flag.AGED, Flag.FLUSH)),
     Row(_IDLE, (), (SCAN,)),
-    # Packets that are none of the job's.
+    # Packets that do not belong to the job, or do not fit it.
     Row(
         Decision(Action.KEEP, Output.NONE, None, Outcome.UNKNOWN),
         flags=((Flag.KNOWN, False),),

@@ -39,7 +39,7 @@ def _tabulate() -> tuple[tuple[Decision, ...], np.ndarray]:
     flags = np.arange(1 << _FLAGS)
     decisions: list[Decision] = []
     table = np.full(shape, 255, np.uint8)
-    for row in reversed(ROWS):  # the first row that fits has the last word
+    for row in reversed(ROWS):  # so that the first row that fits is written last
         if row.decision not in decisions:
             decisions.append(row.decision)
         fits = np.ones(1 << _FLAGS, bool)

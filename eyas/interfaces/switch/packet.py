@@ -119,7 +119,7 @@ _CHECKSUM = slice(PACKET.offsets["checksum"] // 8, PACKET.offsets["checksum"] //
 
 
 class PacketFault(enum.Enum):
-    """Why bytes are no packet, in the order in which it is looked for; each is a counter."""
+    """Why bytes are no packet, in the order of the checks; each has a counter."""
 
     TRUNCATED = "shorter than its header says, or than a header"
     FOREIGN = "another magic: not one of our packets"
@@ -185,7 +185,7 @@ class Packet:
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Packet:
-        """The packet at the start of ``data``; PacketError when it is none.
+        """The packet at the start of ``data``; PacketError when there is no valid one.
 
         Bytes behind the payload are ignored: rings in memory and Ethernet pad.
         """

@@ -107,7 +107,7 @@ class SwitchCode(ExplainedCode):
 
 
 class SwitchPlace(enum.IntEnum):
-    """Where an error was met."""
+    """Where an error happened."""
 
     NONE = 0
     DESCRIPTORS = 1
@@ -140,9 +140,9 @@ _FAULTS = tuple(
 
 _CAUSES = ("packets", "drained", "error")
 _CAUSE_TEXTS = (
-    "packets wait as MODERATION says; set again while that is so",
+    "packets wait, as many or as long as MODERATION says; set again while they do",
     "the switch has become idle after taking a descriptor",
-    "ERROR was set, or counted on",
+    "an error of the rings happened",
 )
 
 SWITCH_REGISTERS = RegisterBlock(
@@ -193,7 +193,7 @@ SWITCH_REGISTERS = RegisterBlock(
             Access.R,
             "What the overlay is doing.",
             (
-                Field("idle", 1, "no frame is to be taken, every packet is written and answered"),
+                Field("idle", 1, "no frame waits to be taken, and every packet is in memory"),
                 Field("running", 1, "the rings are started"),
                 Field("full", 1, "a packet waits for room in the egress ring"),
                 Field("clearing", 1, "the counters of outcomes are being cleared"),
@@ -219,8 +219,12 @@ SWITCH_REGISTERS = RegisterBlock(
             Access.RW,
             "When packets in the egress ring raise their interrupt: at the first of the two.",
             (
-                Field("count", 12, "packets that wait; 0 as 1", reset=1),
-                Field("cycles", 20, "since the first of them came, or since the last acknowledge"),
+                Field("count", 12, "packets that have to wait; 0 counts as 1", reset=1),
+                Field(
+                    "cycles",
+                    20,
+                    "cycles since the first of them came, or since the last acknowledgement",
+                ),
             ),
         ),
         Register(
@@ -231,14 +235,14 @@ SWITCH_REGISTERS = RegisterBlock(
             (
                 Field("code", 8, "SwitchCode, 0 when there was none"),
                 Field("place", 8, "SwitchPlace"),
-                Field("index", 16, "ring index at which it was met"),
+                Field("index", 16, "ring index of the error"),
             ),
         ),
         Register(
             "error_address",
             0x38,
             Access.R,
-            "The address with which it was met.",
+            "The address of that error.",
             (Field("address", 32, "byte address"),),
         ),
         _word("ingress_base", 0x40, "The ingress ring.", "byte address, a multiple of 8"),
@@ -274,8 +278,12 @@ SWITCH_REGISTERS = RegisterBlock(
             Access.R,
             "Where the ingress ring stands.",
             (
-                Field("consumer", 16, "descriptors done with: their memory is software's again"),
-                Field("producer", 16, "the doorbell as it was taken"),
+                Field(
+                    "consumer",
+                    16,
+                    "descriptors that are done with: software may use their memory again",
+                ),
+                Field("producer", 16, "the last doorbell that was accepted"),
             ),
         ),
         Register(
@@ -291,15 +299,15 @@ SWITCH_REGISTERS = RegisterBlock(
             Access.R,
             "Where the egress ring stands.",
             (
-                Field("producer", 16, "packets that stand in memory since START"),
-                Field("consumer", 16, "the acknowledgement as it was taken"),
+                Field("producer", 16, "packets written to memory since START"),
+                Field("consumer", 16, "the last acknowledgement that was accepted"),
             ),
         ),
         Register(
             "policy",
             0x64,
             Access.RW,
-            "Who may have a slot; to be changed while no job is enabled.",
+            "Which packets may take a slot; change it only while no job is enabled.",
             (
                 Field("policy", 3, "Policy"),
                 Field("slots_log2", 4, "log2 of the slots used", offset=8, reset=1),
@@ -321,14 +329,14 @@ SWITCH_REGISTERS = RegisterBlock(
             "job_select",
             0x80,
             Access.RW,
-            "Which job the registers below are about.",
+            "The job that the registers below describe.",
             (Field("job", 8, "the job's number"),),
         ),
         Register(
             "job_setup",
             0x84,
             Access.RW,
-            "What the job is to be enabled with.",
+            "Settings with which the job is enabled.",
             (
                 Field("workers", 8, "workers, 1 to 32"),
                 Field("needed", 8, "contributions that complete a sum: workers, or the quorum"),
@@ -340,10 +348,10 @@ SWITCH_REGISTERS = RegisterBlock(
             "job_partition",
             0x88,
             Access.RW,
-            "The job's own slots, which SWITCHML uses.",
+            "The job's own slots, which only SWITCHML uses.",
             (
                 Field("base", 16, "the first, a multiple of their number"),
-                Field("mask", 16, "their number less one; the number is a power of two"),
+                Field("mask", 16, "their number minus 1; the number is a power of two"),
             ),
         ),
         table_entries(0, 0x8C, "Entries of the job's table."),
@@ -354,7 +362,7 @@ SWITCH_REGISTERS = RegisterBlock(
             "job_command",
             0x9C,
             Access.W,
-            "Enables, disables or flushes the selected job; JOB_STATUS tells how it went.",
+            "Enables, disables or flushes the selected job; JOB_STATUS says how it ended.",
             (
                 Field("enable", 1, "1: check the setup, and take packets of the job's epoch"),
                 Field("disable", 1, "1: take no further packet of the job"),

@@ -27,13 +27,13 @@ class Policy(enum.IntEnum):
 
 
 class SlotState(enum.IntEnum):
-    """What a slot is."""
+    """State of a slot."""
 
     EMPTY = 0
     BUSY = 1
     """It holds a sum under way."""
     DONE = 2
-    """Its key's sum has left; who comes late is told so."""
+    """Its key's sum has left; a late contribution is recognised by it."""
 
 
 class Outcome(enum.IntEnum):

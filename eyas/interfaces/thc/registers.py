@@ -179,7 +179,7 @@ THC_REGISTERS = RegisterBlock(
             (
                 Field("code", 8, "ThcCode, 0 when there was none"),
                 Field("count", 8, "errors since it was cleared, stops at 255"),
-                Field("tag", 16, "the tag of the job that met it"),
+                Field("tag", 16, "the tag of the job with the error"),
             ),
         ),
         counter("jobs_done", 0x40, "Descriptors ended, with or without an error."),
@@ -192,14 +192,14 @@ THC_REGISTERS = RegisterBlock(
             "job_select",
             0x60,
             Access.RW,
-            "Which job the registers below are about.",
+            "The job that the registers below describe.",
             (Field("job", 8, "the job's number"),),
         ),
         Register(
             "job_limits",
             0x64,
             Access.RW,
-            "What the job is to be opened with.",
+            "Settings with which the job is opened.",
             (
                 Field("workers", 8, "the most contributions to a sum, 1 to 255"),
                 Field("granularity", 8, "the greatest table entry, 1 to 255"),
@@ -214,7 +214,7 @@ THC_REGISTERS = RegisterBlock(
             "job_command",
             0x78,
             Access.W,
-            "Opens or closes the selected job; JOB_STATUS tells how it went.",
+            "Opens or closes the selected job; JOB_STATUS says how it ended.",
             (
                 Field("open", 1, "1: check the limits and the table, and take them"),
                 Field("close", 1, "1: give the job's number free"),

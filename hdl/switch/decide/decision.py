@@ -21,10 +21,10 @@ from eyas.interfaces.switch.states import Outcome, Policy, SlotState
 from hdl.switch.layouts import RowAction, settings_layout
 
 __all__ = [
+    "ClassifyPacket",
+    "ClassifySlot",
     "Decide",
     "GroupKind",
-    "JudgePacket",
-    "JudgeSlot",
     "decision_layout",
     "packet_class_shape",
     "slot_class_shape",
@@ -103,7 +103,7 @@ class _Classes:
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows in order, and for each row the number of its like."""
+    """The distinct rows in order; for each row the number of the distinct one that equals it."""
     keys = [row.tobytes() for row in rows]
     numbers = {key: number for number, key in enumerate(sorted(set(keys)))}
     inverse = np.array([numbers[key] for key in keys])
@@ -156,17 +156,17 @@ def _look_up(index: Value, table: np.ndarray) -> Value:
 
 
 def packet_class_shape() -> Shape:
-    """Of :class:`JudgePacket`'s class."""
+    """Shape of the class that :class:`ClassifyPacket` gives."""
     return unsigned(_bits(_classes().packet_class))
 
 
 def slot_class_shape() -> Shape:
-    """Of :class:`JudgeSlot`'s class."""
+    """Shape of the class that :class:`ClassifySlot` gives."""
     return unsigned(_classes().slot_bits)
 
 
 class GroupKind(wiring.Component):
-    """First step, combinational: what kind of packet under which policy.
+    """First step, combinational: puts kinds of packets under a policy into groups.
 
     Members
     -------
@@ -192,8 +192,8 @@ class GroupKind(wiring.Component):
         return m
 
 
-class JudgePacket(wiring.Component):
-    """Second step, combinational: the packet and its job.
+class ClassifyPacket(wiring.Component):
+    """Second step, combinational: classifies what is known of the packet and its job.
 
     Members
     -------
@@ -224,8 +224,8 @@ class JudgePacket(wiring.Component):
         return m
 
 
-class JudgeSlot(wiring.Component):
-    """Third step, combinational, beside the second: the slot's record.
+class ClassifySlot(wiring.Component):
+    """Third step, combinational, beside the second: classifies the slot's record.
 
     Members
     -------
@@ -261,14 +261,14 @@ class JudgeSlot(wiring.Component):
 
 
 class Decide(wiring.Component):
-    """Last step: what is done.
+    """Last step: the decision for a packet class and a slot class.
 
     Latency: none from ``slot_class``, 1 cycle from ``packet_class``, which is known before.
 
     Members
     -------
     packet_class, slot_class : In
-        From :class:`JudgePacket` and :class:`JudgeSlot`.
+        From :class:`ClassifyPacket` and :class:`ClassifySlot`.
     decision : Out(decision_layout)
     """
 

@@ -1,4 +1,4 @@
-"""What leaves because of an operation."""
+"""Builds the operation that a decision leads to, with the header of the packet that leaves."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -8,11 +8,11 @@ from eyas.interfaces.switch.actions import Output
 from eyas.interfaces.switch.config import SwitchConfig
 from eyas.interfaces.switch.packet import PACKET_MAGIC, PACKET_VERSION, PacketKind
 from hdl.switch.decide.decision import decision_layout
-from hdl.switch.decide.packet_lookup import arrival_layout
+from hdl.switch.decide.packet_lookup import found_layout
 from hdl.switch.decide.slot_records import slot_layout
 from hdl.switch.layouts import event_layout, header_layout, operation_layout
 
-__all__ = ["Departure", "decided_layout"]
+__all__ = ["OperationBuilder", "decided_layout"]
 
 
 def decided_layout(config: SwitchConfig) -> data.StructLayout:
@@ -20,7 +20,7 @@ def decided_layout(config: SwitchConfig) -> data.StructLayout:
     return data.StructLayout({"decision": decision_layout, "record": slot_layout(config)})
 
 
-class Departure(wiring.Component):
+class OperationBuilder(wiring.Component):
     """Makes the operation, with the header that leaves, and the event; combinational.
 
     Parameters
@@ -30,7 +30,7 @@ class Departure(wiring.Component):
 
     Members
     -------
-    arrived : In(arrival_layout)
+    found : In(found_layout)
         The packet or look.
     before : In(slot_layout)
         The slot's record as it was.
@@ -46,7 +46,7 @@ class Departure(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "arrived": In(arrival_layout(config)),
+                "found": In(found_layout(config)),
                 "before": In(slot_layout(config)),
                 "decided": In(decided_layout(config)),
                 "operation": Out(operation_layout(config)),
@@ -57,8 +57,8 @@ class Departure(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        arrived, decision, operation = self.arrived, self.decided.decision, self.operation
-        packet = arrived.packet
+        found, decision, operation = self.found, self.decided.decision, self.operation
+        packet = found.packet
 
         leaving = Signal(slot_layout(self.config))
         with m.If(decision.joined):
@@ -82,25 +82,25 @@ class Departure(wiring.Component):
             ]
             with m.Switch(decision.output):
                 with m.Case(Output.RESULT):
-                    m.d.comb += header.destinations.eq(arrived.everyone)
+                    m.d.comb += header.destinations.eq(found.everyone)
                 with m.Case(Output.COPY):
-                    m.d.comb += header.destinations.eq(arrived.own)
+                    m.d.comb += header.destinations.eq(found.own)
 
         m.d.comb += [
             self.is_needed.eq(operation.emits | (operation.beats != 0)),
             operation.action.eq(decision.rows),
             operation.emits.eq(decision.output != Output.NONE),
             operation.header.eq(header),
-            operation.slot.eq(arrived.slot),
-            operation.job.eq(arrived.key.job),
-            operation.lanes.eq(arrived.key.lanes),
-            operation.coordinates.eq(arrived.key.coordinates),
+            operation.slot.eq(found.slot),
+            operation.job.eq(found.key.job),
+            operation.lanes.eq(found.key.lanes),
+            operation.coordinates.eq(found.key.coordinates),
             operation.start.eq(packet.start),
-            operation.beats.eq(arrived.beats),
-            self.event.scan.eq(arrived.scan),
-            self.event.flush.eq(arrived.flush),
-            self.event.slot.eq(arrived.slot),
-            self.event.job.eq(Mux(arrived.scan, self.before.key.job, arrived.key.job)),
+            operation.beats.eq(found.beats),
+            self.event.scan.eq(found.scan),
+            self.event.flush.eq(found.flush),
+            self.event.slot.eq(found.slot),
+            self.event.job.eq(Mux(found.scan, self.before.key.job, found.key.job)),
             self.event.outcome.eq(decision.outcome),
         ]
 

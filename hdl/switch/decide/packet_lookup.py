@@ -1,4 +1,4 @@
-"""What is to be known of a packet, or of a look at a slot, before the slot's record is compared."""
+"""What can be found out about a packet, or a look at a slot, without the slot's record."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -8,13 +8,13 @@ from amaranth.utils import ceil_log2
 from eyas.interfaces.switch.actions import SCAN
 from eyas.interfaces.switch.config import WORD_BYTES, SwitchConfig
 from eyas.interfaces.switch.packet import MAX_WORKERS, PacketKind
-from hdl.switch.decide.decision import GroupKind, JudgePacket, packet_class_shape
+from hdl.switch.decide.decision import ClassifyPacket, GroupKind, packet_class_shape
 from hdl.switch.decide.slot_choice import SlotChoice
 from hdl.switch.decide.slot_records import key_layout
-from hdl.switch.jobs.job_table import JobTable, JobWritePort
+from hdl.switch.jobs.job_table import TrainingJobTable, TrainingJobWritePort
 from hdl.switch.layouts import packet_layout, settings_layout, workers_shape
 
-__all__ = ["Arrival", "arrival_layout", "look_layout"]
+__all__ = ["PacketLookup", "found_layout", "look_layout"]
 
 
 def look_layout(config: SwitchConfig) -> data.StructLayout:
@@ -22,29 +22,29 @@ def look_layout(config: SwitchConfig) -> data.StructLayout:
     return data.StructLayout({"flush": 1, "slot": ceil_log2(config.slots)})
 
 
-def arrival_layout(config: SwitchConfig) -> data.StructLayout:
-    """A packet, or a look, with what is to be known of its job.
+def found_layout(config: SwitchConfig) -> data.StructLayout:
+    """A packet, or a look, with what was found out about its job.
 
     Members
     -------
     packet : packet_layout
         The packet.
     beats
-        Of its payload; 0 for a look.
+        Beats of its payload; 0 for a look.
     key : key_layout
-        The packet's.
+        The key of the packet.
     own, everyone : MAX_WORKERS
-        The worker's bit; those of all the job's workers.
-    needed, less : workers_shape
-        Contributions that complete a sum; one less.
+        A bitmap with the sender's bit alone; one with the bits of all workers of the job.
+    needed, needed_minus_one : workers_shape
+        Contributions that complete a sum; the same minus 1.
     packet_class
-        From :class:`hdl.switch.decide.decision.JudgePacket`.
+        From :class:`hdl.switch.decide.decision.ClassifyPacket`.
     scan, flush : 1
-        It is a look; it is a flush's look.
+        This is a look, not a packet; it is a look of a flush.
     data : 1
-        It is DATA.
+        This is a packet of kind DATA.
     slot
-        The slot that it meets.
+        The slot of the packet's key, or the slot that is looked at.
     """
     return data.StructLayout(
         {
@@ -54,7 +54,7 @@ def arrival_layout(config: SwitchConfig) -> data.StructLayout:
             "own": MAX_WORKERS,
             "everyone": MAX_WORKERS,
             "needed": workers_shape,
-            "less": workers_shape,
+            "needed_minus_one": workers_shape,
             "packet_class": packet_class_shape(),
             "scan": 1,
             "flush": 1,
@@ -64,12 +64,12 @@ def arrival_layout(config: SwitchConfig) -> data.StructLayout:
     )
 
 
-class Arrival(wiring.Component):
-    """Looks the packet's job up, finds the slot, and judges the packet.
+class PacketLookup(wiring.Component):
+    """Looks up the packet's job, finds its slot, and classifies the packet.
 
-    Has no back-pressure; an arrival every 3 cycles at most.
+    Has no back-pressure; takes a packet or a look every 3 cycles at most.
 
-    Latency: ``slot`` 1 cycle from ``take``, ``arrived`` 2 cycles; it stays until the next.
+    Latency: ``slot`` 1 cycle from ``take``, ``found`` 2 cycles; it stays until the next.
 
     Parameters
     ----------
@@ -80,36 +80,36 @@ class Arrival(wiring.Component):
     -------
     settings : In(settings_layout)
         Policy and hash.
-    job_write : In(JobWritePort)
+    job_write : In(TrainingJobWritePort)
         Sets an entry of the job table.
     take : In(1)
-        Here is a look, or else a packet.
+        A packet or a look is here.
     scan : In(1)
-        It is a look.
+        It is a look, not a packet.
     packet : In(packet_layout)
     look : In(look_layout)
     coin : In(1)
         The random bit, a cycle after ``take``.
     slot : Out
-        Whose record is to be read.
-    arrived : Out(arrival_layout)
+        The slot whose record is to be read.
+    found : Out(found_layout)
     """
 
     def __init__(self, config: SwitchConfig):
         self.config = config
-        self.jobs = JobTable(config)
+        self.jobs = TrainingJobTable(config)
         self.choice = SlotChoice(config)
         super().__init__(
             {
                 "settings": In(settings_layout),
-                "job_write": In(JobWritePort(config)),
+                "job_write": In(TrainingJobWritePort(config)),
                 "take": In(1),
                 "scan": In(1),
                 "packet": In(packet_layout(config)),
                 "look": In(look_layout(config)),
                 "coin": In(1),
                 "slot": Out(ceil_log2(config.slots)),
-                "arrived": Out(arrival_layout(config)),
+                "found": Out(found_layout(config)),
             }
         )
 
@@ -119,7 +119,7 @@ class Arrival(wiring.Component):
         m.submodules.jobs = jobs = self.jobs
         m.submodules.choice = choice = self.choice
         m.submodules.group_kind = group_kind = GroupKind()
-        m.submodules.judge = judge = JudgePacket()
+        m.submodules.classify = classify = ClassifyPacket()
         wiring.connect(m, wiring.flipped(self.job_write), jobs.write)
         m.d.comb += [
             jobs.read.eq(self.take),
@@ -143,7 +143,7 @@ class Arrival(wiring.Component):
         header, entry = packet.header, jobs.entry
         contributes = (header.kind == PacketKind.DATA) | (header.kind == PacketKind.RESEND)
         slot = Signal.like(self.slot)
-        less = Signal(workers_shape)
+        needed_minus_one = Signal(workers_shape)
         m.d.comb += [
             choice.base.eq(entry.base),
             choice.mask.eq(entry.mask),
@@ -153,37 +153,34 @@ class Arrival(wiring.Component):
         ]
         m.d.sync += [
             slot.eq(Mux(scans, look.slot, choice.slot)),
-            judge.group.eq(group_kind.group),
-            judge.known.eq(entry.enabled & (entry.epoch == header.epoch)),
-            judge.fits.eq(
+            classify.group.eq(group_kind.group),
+            classify.known.eq(entry.enabled & (entry.epoch == header.epoch)),
+            classify.fits.eq(
                 (header.worker < entry.workers) & (~contributes | (header.lanes == entry.lanes))
             ),
-            judge.quorum.eq(entry.needed < entry.workers),
-            less.eq(entry.needed - 1),
+            classify.quorum.eq(entry.needed < entry.workers),
+            needed_minus_one.eq(entry.needed - 1),
         ]
 
-        # Two cycles later: the packet is judged.
-        is_judged = Signal()
-        arrived = Signal(arrival_layout(config), reset_less=True)
-        m.d.sync += is_judged.eq(was_taken)
-        m.d.comb += [judge.coin.eq(self.coin), self.arrived.eq(arrived)]
-        with m.If(is_judged):
+        # Two cycles later: the packet is classified.
+        is_classified = Signal()
+        found = Signal(found_layout(config), reset_less=True)
+        m.d.sync += is_classified.eq(was_taken)
+        m.d.comb += [classify.coin.eq(self.coin), self.found.eq(found)]
+        with m.If(is_classified):
             m.d.sync += [
-                arrived.packet.eq(packet),
-                arrived.beats.eq(Mux(scans, 0, (header.length + WORD_BYTES - 1) >> 3)),
-                *(
-                    arrived.key[name].eq(header[name])
-                    for name in arrived.shape()["key"].shape.members
-                ),
-                arrived.own.eq(1 << header.worker[:5]),
-                arrived.everyone.eq((1 << entry.workers) - 1),
-                arrived.needed.eq(entry.needed),
-                arrived.less.eq(less),
-                arrived.packet_class.eq(judge.packet_class),
-                arrived.scan.eq(scans),
-                arrived.flush.eq(scans & look.flush),
-                arrived.data.eq(~scans & (header.kind == PacketKind.DATA)),
-                arrived.slot.eq(slot),
+                found.packet.eq(packet),
+                found.beats.eq(Mux(scans, 0, (header.length + WORD_BYTES - 1) >> 3)),
+                *(found.key[name].eq(header[name]) for name in found.shape()["key"].shape.members),
+                found.own.eq(1 << header.worker[:5]),
+                found.everyone.eq((1 << entry.workers) - 1),
+                found.needed.eq(entry.needed),
+                found.needed_minus_one.eq(needed_minus_one),
+                found.packet_class.eq(classify.packet_class),
+                found.scan.eq(scans),
+                found.flush.eq(scans & look.flush),
+                found.data.eq(~scans & (header.kind == PacketKind.DATA)),
+                found.slot.eq(slot),
             ]
 
         return m

@@ -1,4 +1,4 @@
-"""Which slot a packet meets, in hardware."""
+"""Finds the slot of a packet's key."""
 
 import zlib
 
@@ -36,8 +36,8 @@ def _crc32(message: Value, width: int) -> Value:
 
 
 class SlotChoice(wiring.Component):
-    """``models.switch.hashing``: the hash of job, seq and salt, or under SWITCHML the job's own
-    slots.
+    """Chooses a slot as ``models.switch.hashing`` does: by the hash of job, seq and salt, or under
+    SWITCHML among the job's own slots.
 
     Latency: 1 cycle from ``job``, ``seq`` and ``take``; ``base`` and ``mask`` are the job's then.
 

@@ -1,4 +1,4 @@
-"""How a packet and a slot's record stand to each other."""
+"""Compares a packet with the record of its slot."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -7,12 +7,12 @@ from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.config import SwitchConfig
 from eyas.interfaces.switch.states import SlotState
-from hdl.switch.decide.decision import JudgeSlot, slot_class_shape
-from hdl.switch.decide.packet_lookup import arrival_layout
+from hdl.switch.decide.decision import ClassifySlot, slot_class_shape
+from hdl.switch.decide.packet_lookup import found_layout
 from hdl.switch.decide.slot_records import slot_layout, status_layout
 from hdl.switch.layouts import settings_layout
 
-__all__ = ["Comparison", "updates_layout"]
+__all__ = ["SlotMatch", "updates_layout"]
 
 updates_layout = data.StructLayout(
     {
@@ -24,7 +24,7 @@ updates_layout = data.StructLayout(
         "looked_age": status_layout["age"].shape,
     }
 )
-"""What may become of a status: with the contribution added, after a collision, after a look."""
+"""Next values of a status: with the contribution added, after a collision, after a look."""
 
 
 def _counted_on(value):
@@ -33,8 +33,10 @@ def _counted_on(value):
     return Mux(value == most, most, value + 1)
 
 
-class Comparison(wiring.Component):
-    """Compares, then judges the slot, and works out meanwhile what may become of its status.
+class SlotMatch(wiring.Component):
+    """Compares a packet with a slot's record, and classifies the slot.
+
+    Meanwhile it computes every next status that a decision may choose from.
 
     All inputs stay as they are for 2 cycles.
 
@@ -47,9 +49,10 @@ class Comparison(wiring.Component):
 
     Members
     -------
-    arrival : In(arrival_layout)
+    packet_found : In(found_layout)
+        A packet or a look.
     record : In(slot_layout)
-        Of the slot that it meets.
+        The record of its slot.
     age_limit, decay_after : In
         Settings.
     flush_job : In
@@ -59,13 +62,14 @@ class Comparison(wiring.Component):
     slot_class : Out
         For :class:`hdl.switch.decide.decision.Decide`.
     updates : Out(updates_layout)
+        For :class:`hdl.switch.decide.status_update.StatusUpdate`.
     """
 
     def __init__(self, config: SwitchConfig):
         self.config = config
         super().__init__(
             {
-                "arrival": In(arrival_layout(config)),
+                "packet_found": In(found_layout(config)),
                 "record": In(slot_layout(config)),
                 "age_limit": In(settings_layout["age_limit"].shape),
                 "decay_after": In(settings_layout["decay_after"].shape),
@@ -78,51 +82,49 @@ class Comparison(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        arrival, key, status = self.arrival, self.record.key, self.record.status
-        priority = arrival.packet.header.priority
+        found, key, status = self.packet_found, self.record.key, self.record.status
+        priority = found.packet.header.priority
 
-        m.submodules.judge = judge = JudgeSlot()
+        m.submodules.classify = classify = ClassifySlot()
         is_data = Signal()
         differs = Signal()
         is_before = Signal()
         decays = Signal()
         more = Signal.like(status.collisions)
         same_key = (
-            (arrival.key.job == key.job)
-            & (arrival.key.epoch == key.epoch)
-            & (arrival.key.seq == key.seq)
+            (found.key.job == key.job) & (found.key.epoch == key.epoch) & (found.key.seq == key.seq)
         )
         decay_from = Signal.like(self.decay_after, reset_less=True)
         m.d.sync += [
             decay_from.eq(self.decay_after - 1),
-            judge.busy.eq(status.state == SlotState.BUSY),
-            judge.done.eq(status.state == SlotState.DONE),
-            judge.same.eq(arrival.scan | same_key),
-            judge.other_size.eq(arrival.key.coordinates != key.coordinates),
-            judge.counted.eq((arrival.own & status.bitmap).any()),
-            judge.alone.eq(arrival.less == 0),
-            judge.last.eq(status.count >= arrival.less),
-            judge.full.eq(status.count >= arrival.needed),
-            judge.higher.eq(priority > status.priority),
-            is_before.eq((arrival.key.seq - key.seq)[31]),
-            differs.eq(arrival.key.seq != key.seq),
-            judge.aged.eq((self.age_limit != 0) & (status.age >= self.age_limit)),
-            judge.flush.eq(arrival.flush & (key.job == self.flush_job)),
-            is_data.eq(arrival.data),
+            classify.busy.eq(status.state == SlotState.BUSY),
+            classify.done.eq(status.state == SlotState.DONE),
+            classify.same.eq(found.scan | same_key),
+            classify.other_size.eq(found.key.coordinates != key.coordinates),
+            classify.counted.eq((found.own & status.bitmap).any()),
+            classify.alone.eq(found.needed_minus_one == 0),
+            classify.last.eq(status.count >= found.needed_minus_one),
+            classify.full.eq(status.count >= found.needed),
+            classify.higher.eq(priority > status.priority),
+            is_before.eq((found.key.seq - key.seq)[31]),
+            differs.eq(found.key.seq != key.seq),
+            classify.aged.eq((self.age_limit != 0) & (status.age >= self.age_limit)),
+            classify.flush.eq(found.flush & (key.job == self.flush_job)),
+            is_data.eq(found.data),
             more.eq(_counted_on(status.collisions)),
             decays.eq((self.decay_after != 0) & (status.collisions >= decay_from)),
         ]
         m.d.comb += [
-            judge.newer.eq(differs & ~is_before),
-            self.meets_other.eq(is_data & judge.busy & ~judge.same),
+            classify.newer.eq(differs & ~is_before),
+            self.meets_other.eq(is_data & classify.busy & ~classify.same),
         ]
 
         updates = Signal(updates_layout, reset_less=True)
         m.d.comb += self.updates.eq(updates)
         m.d.sync += [
-            self.slot_class.eq(judge.slot_class),
-            updates.priority.eq(Mux(judge.higher, priority, status.priority)),
-            updates.bitmap.eq(arrival.own | status.bitmap),
+            self.slot_class.eq(classify.slot_class),
+            updates.priority.eq(Mux(classify.higher, priority, status.priority)),
+            updates.bitmap.eq(found.own | status.bitmap),
             updates.count.eq(status.count + 1),
             updates.decayed_priority.eq(Mux(decays, status.priority[1:], status.priority)),
             updates.decayed_collisions.eq(Mux(decays, 0, more)),

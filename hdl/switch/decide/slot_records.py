@@ -1,4 +1,4 @@
-"""What is known of each slot."""
+"""The record of each slot: whose sums it holds, and how far they are."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring

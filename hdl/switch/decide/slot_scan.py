@@ -1,4 +1,4 @@
-"""When the scheduler looks at which slot without a packet."""
+"""Tells the scheduler when to look at a slot without a packet, and at which."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -37,9 +37,9 @@ class SlotScan(wiring.Component):
     taken : In(1)
         The look is granted; only while ``look``.
     hold : Out(1)
-        The flush's looks are over: no operation may begin until all that began has ended.
+        The flush's looks are over: no operation may begin until all that began have ended.
     drained : In(1)
-        All has.
+        Every operation has ended.
     """
 
     def __init__(self, config: SwitchConfig):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.switch.config import SwitchConfig
 from hdl.switch.decide.decision import decision_layout
-from hdl.switch.decide.packet_lookup import arrival_layout
+from hdl.switch.decide.packet_lookup import found_layout
 from hdl.switch.decide.slot_match import updates_layout
 from hdl.switch.decide.slot_records import status_layout
 
@@ -14,7 +14,7 @@ __all__ = ["StatusUpdate"]
 
 
 class StatusUpdate(wiring.Component):
-    """Chooses what the decision says; combinational.
+    """Chooses the slot's next status by the decision; combinational.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class StatusUpdate(wiring.Component):
 
     Members
     -------
-    arrived : In(arrival_layout)
+    found : In(found_layout)
         The packet or look.
     before : In(status_layout)
         The status as it was.
@@ -38,7 +38,7 @@ class StatusUpdate(wiring.Component):
     def __init__(self, config: SwitchConfig):
         super().__init__(
             {
-                "arrived": In(arrival_layout(config)),
+                "found": In(found_layout(config)),
                 "before": In(status_layout),
                 "updates": In(updates_layout),
                 "decision": In(decision_layout),
@@ -53,12 +53,12 @@ class StatusUpdate(wiring.Component):
         m.d.comb += status.eq(self.before)
         with m.If(decision.changes):
             m.d.comb += [status.state.eq(decision.state), status.age.eq(0)]
-        with m.Elif(self.arrived.scan):
+        with m.Elif(self.found.scan):
             m.d.comb += status.age.eq(updates.looked_age)
         with m.If(decision.claim):
             m.d.comb += [
-                status.priority.eq(self.arrived.packet.header.priority),
-                status.bitmap.eq(self.arrived.own),
+                status.priority.eq(self.found.packet.header.priority),
+                status.bitmap.eq(self.found.own),
                 status.count.eq(1),
                 status.collisions.eq(0),
             ]

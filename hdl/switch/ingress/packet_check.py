@@ -1,4 +1,4 @@
-"""What :meth:`eyas.interfaces.switch.packet.Packet.from_bytes` asks of a header, as logic."""
+"""Checks a header by the rules of :meth:`eyas.interfaces.switch.packet.Packet.from_bytes`."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring

@@ -1,4 +1,4 @@
-"""The switch's ingress: frames in, good packets out; what is none leaves no trace."""
+"""The switch's ingress: frames in, good packets out. Invalid frames are dropped without a trace."""
 
 import enum
 
@@ -31,14 +31,15 @@ class _Place(enum.IntEnum):
     HEADER = 0
     PAYLOAD = 1
     REST = 2
-    """Behind the packet, or behind what was found to be none."""
+    """Behind the packet, or behind the fault of an invalid frame."""
 
 
 class IngressParser(wiring.Component):
-    """Stores payloads, and lets headers go on when their packet has proved good.
+    """Stores payloads, and passes a header on once its whole packet has been found good.
 
-    :meth:`eyas.interfaces.switch.packet.Packet.from_bytes` is the judge of what is good.  The
-    payload of a packet that is none is taken back; what a frame holds behind its packet is dropped.
+    A packet is good when :meth:`eyas.interfaces.switch.packet.Packet.from_bytes` accepts it.  The
+    payload of an invalid frame is taken out of the buffer again; bytes of a frame behind its packet
+    are dropped.
 
     Latency: 6 cycles from a packet's last beat to ``o``.  Throughput: a beat a cycle, while there
     is room for payloads and for headers.
@@ -58,13 +59,13 @@ class IngressParser(wiring.Component):
     read_address : In
         Beat of the packet buffer.
     read_data : Out(64)
-        It, a cycle later.
+        The beat at the ``read_address`` of a cycle ago.
     release : In(1)
         ``release_beats`` of the oldest payloads are done with.
     release_beats : In
         0 to ``config.payload_beats``.
     fault : Out(1)
-        High for one cycle for each frame that was no good packet.
+        High for one cycle for each invalid frame.
     fault_code : Out(range(8))
         Which fault: the place in PacketFault, or FAULT_JOB.
     idle : Out(1)
@@ -246,8 +247,10 @@ class IngressParser(wiring.Component):
         return later
 
     def _count_beats(self, m, takes, last):
-        """Whether the beat of the cycle before is to be stored: no more than the longest payload
-        is, whatever a header says."""
+        """Return whether the beat of the cycle before is to be stored.
+
+        No more beats are stored than the longest payload has, whatever a header says.
+        """
         beats = Signal(range(self.config.payload_beats + 1))
         room = ~beats[-1]
         writes = Signal()

@@ -1,0 +1,1 @@
+"""Training jobs: what the switch knows of those it serves, and the commands that change it."""

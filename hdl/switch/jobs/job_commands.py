@@ -9,15 +9,15 @@ from eyas.interfaces.switch.config import SwitchConfig
 from eyas.interfaces.switch.packet import MAX_WORKERS, Lanes
 from eyas.interfaces.switch.registers import SWITCH_REGISTERS, SwitchCode
 from hdl.parts.layout import register_layout
-from hdl.switch.jobs.job_table import JobWritePort
+from hdl.switch.jobs.job_table import TrainingJobWritePort
 from hdl.switch.rows.row_lanes import table_config
 from hdl.thc.lanes.table_lookup import TableWritePort
 
-__all__ = ["JobCommands"]
+__all__ = ["TrainingJobCommands"]
 
 
-class JobCommands(wiring.Component):
-    """Judges a command, and carries it out.
+class TrainingJobCommands(wiring.Component):
+    """Checks a command, and carries it out.
 
     JOB_BUSY while a flush is under way; WRONG_JOB; JOB_DISABLED for a disable; JOB_ENABLED for an
     enable or a flush; WRONG_WORKERS, WRONG_QUORUM, WRONG_LANES for an enable.  What is refused
@@ -34,7 +34,7 @@ class JobCommands(wiring.Component):
         JOB_COMMAND as it is written.
     job : In(8), setup, partition : In, table : In(128)
         The registers that describe the job; stay for 2 cycles behind the strobe.
-    job_write : Out(JobWritePort), table_write : Out(TableWritePort)
+    job_write : Out(TrainingJobWritePort), table_write : Out(TableWritePort)
         The switch's tables.
     flush : Out(1), flush_job : Out, flushing : In(1)
         As of :class:`hdl.switch.core.SwitchCore`.
@@ -60,7 +60,7 @@ class JobCommands(wiring.Component):
                 "setup": In(layout("job_setup")),
                 "partition": In(layout("job_partition")),
                 "table": In(128),
-                "job_write": Out(JobWritePort(config)),
+                "job_write": Out(TrainingJobWritePort(config)),
                 "table_write": Out(TableWritePort(table_config(config))),
                 "flush": Out(1),
                 "flush_job": Out(ceil_log2(config.jobs)),
@@ -76,13 +76,13 @@ class JobCommands(wiring.Component):
         config, setup, entry = self.config, self.setup, self.job_write.entry
 
         # Cycle 1: what there is to be said about the setup.
-        command, judging = Signal.like(self.command), Signal()
+        command, checking = Signal.like(self.command), Signal()
         is_on, no_job, workers, quorum, lanes = (
             Signal(name=name) for name in ("is_on", "no_job", "workers", "quorum", "lanes")
         )
         job = self.job[: ceil_log2(config.jobs)]
         m.d.sync += [
-            judging.eq(self.strobe),
+            checking.eq(self.strobe),
             command.eq(self.command),
             is_on.eq(self.enabled.bit_select(job, 1)),
             no_job.eq(self.job >= config.jobs),
@@ -104,7 +104,7 @@ class JobCommands(wiring.Component):
         with m.Elif(is_on):
             m.d.comb += code.eq(SwitchCode.JOB_ENABLED)
         with m.Elif(command.flush):
-            m.d.comb += flushes.eq(judging)
+            m.d.comb += flushes.eq(checking)
         with m.Elif(command.enable):
             with m.If(workers):
                 m.d.comb += code.eq(SwitchCode.WRONG_WORKERS)
@@ -113,8 +113,8 @@ class JobCommands(wiring.Component):
             with m.Elif(lanes):
                 m.d.comb += code.eq(SwitchCode.WRONG_LANES)
             with m.Else():
-                m.d.comb += enables.eq(judging)
-        disables = judging & command.disable & (code == 0)
+                m.d.comb += enables.eq(checking)
+        disables = checking & command.disable & (code == 0)
         m.d.comb += [
             self.job_write.enable.eq(enables | disables),
             self.job_write.job.eq(job),
@@ -131,7 +131,7 @@ class JobCommands(wiring.Component):
             self.busy.eq((flush_begins != 0) | self.flushing),
         ]
         m.d.sync += self.flush.eq(flushes)
-        with m.If(judging):
+        with m.If(checking):
             m.d.sync += self.code.eq(code)
         with m.If(enables | disables):
             m.d.sync += self.enabled.bit_select(job, 1).eq(enables)

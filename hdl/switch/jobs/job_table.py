@@ -7,12 +7,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.switch.config import SwitchConfig
-from hdl.switch.layouts import job_layout
+from hdl.switch.layouts import training_job_layout
 
-__all__ = ["JobTable", "JobWritePort"]
+__all__ = ["TrainingJobTable", "TrainingJobWritePort"]
 
 
-class JobWritePort(wiring.Signature):
+class TrainingJobWritePort(wiring.Signature):
     """Sets an entry of the job table, seen from the writer."""
 
     def __init__(self, config: SwitchConfig):
@@ -20,12 +20,12 @@ class JobWritePort(wiring.Signature):
             {
                 "enable": Out(1),
                 "job": Out(ceil_log2(config.jobs)),
-                "entry": Out(job_layout(config)),
+                "entry": Out(training_job_layout(config)),
             }
         )
 
 
-class JobTable(wiring.Component):
+class TrainingJobTable(wiring.Component):
     """Job number to entry, in LUT RAM.  A reset disables every job.
 
     Parameters
@@ -35,12 +35,12 @@ class JobTable(wiring.Component):
 
     Members
     -------
-    write : In(JobWritePort)
+    write : In(TrainingJobWritePort)
         Sets an entry.
     read : In(1)
         Reads the entry of ``job``.
     job : In
-    entry : Out(job_layout)
+    entry : Out(training_job_layout)
         From the next cycle on, until the next read.
     """
 
@@ -48,10 +48,10 @@ class JobTable(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "write": In(JobWritePort(config)),
+                "write": In(TrainingJobWritePort(config)),
                 "read": In(1),
                 "job": In(ceil_log2(config.jobs)),
-                "entry": Out(job_layout(config)),
+                "entry": Out(training_job_layout(config)),
             }
         )
 
@@ -59,12 +59,12 @@ class JobTable(wiring.Component):
         m = Module()
 
         m.submodules.entries = entries = Memory(
-            shape=job_layout(self.config), depth=self.config.jobs, init=[]
+            shape=training_job_layout(self.config), depth=self.config.jobs, init=[]
         )
         write = entries.write_port()
         # A read port without a clock keeps this small table out of block RAM.
         stored = entries.read_port(domain="comb")
-        entry = Signal(job_layout(self.config), reset_less=True)
+        entry = Signal(training_job_layout(self.config), reset_less=True)
         # The memory outlives a reset; what enables its entries does not.
         enabled = Signal(self.config.jobs)
         is_enabled = Signal()

@@ -1,4 +1,4 @@
-"""How often each outcome was, by job."""
+"""Counts how often each outcome happened, by job."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring

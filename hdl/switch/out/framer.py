@@ -1,4 +1,4 @@
-"""From rows to words: cuts packets, computes their checksums."""
+"""Cuts the rows of a packet into 64-bit words, and computes its checksum."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring

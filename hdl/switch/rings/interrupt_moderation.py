@@ -1,4 +1,4 @@
-"""When packets that wait in the egress ring are worth an interrupt."""
+"""Decides when packets that wait in the egress ring raise an interrupt."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -13,7 +13,7 @@ _MODERATION = SWITCH_REGISTERS["moderation"]
 
 
 class Moderation(wiring.Component):
-    """Asks for an interrupt at so many packets, or so long after the first of them.
+    """Asks for an interrupt when enough packets wait, or when the first of them has waited enough.
 
     Members
     -------

@@ -17,7 +17,7 @@ __all__ = ["RingControl"]
 
 
 class RingControl(wiring.Component):
-    """The rings' registers, and the errors of all that works on them.
+    """The rings' registers, and the errors of the parts that work on the rings.
 
     Members
     -------
@@ -133,7 +133,7 @@ class RingControl(wiring.Component):
                     self.consumer.eq(0),
                 ]
 
-        # An index is judged in the cycle behind its write.
+        # An index is checked in the cycle after its write.
         rung, took = Signal(), Signal()
         ahead, posted, taken = Signal(16), Signal(16), Signal(16)
         doorbell, acknowledge = Signal(16), Signal(16)

@@ -50,8 +50,9 @@ _order_layout = data.StructLayout({"kind": _Order, "size": 16, "address": 32, "c
 class RingReader(wiring.Component):
     """Reads descriptors ahead, checks them, and reads the frames that they name, in order.
 
-    A refused descriptor costs no more than its error.  A frame that met a bus error ends with the
-    beat that did, spoilt so that no packet in it is good; what stood whole before that beat is.
+    A refused descriptor is reported as an error, and the next one is taken.  A frame with a bus
+    error ends with the beat that had the error, changed so that a packet that reaches this beat is
+    invalid; a packet that was complete before this beat is not.
 
     Throughput: a beat a cycle from a memory that gives as many; frames of one beat of payload
     take 6 cycles, descriptors included.
@@ -120,7 +121,7 @@ class RingReader(wiring.Component):
         wiring.connect(m, reader.bus_ar, wiring.flipped(self.bus_ar))
         wiring.connect(m, wiring.flipped(self.bus_r), reader.bus_r)
         wiring.connect(m, frames.o, wiring.flipped(self.o))
-        m.d.comb += reader.response.ready.eq(1)  # errors are told by the beat
+        m.d.comb += reader.response.ready.eq(1)  # errors come with their beat
 
         more = self._ask(m, reader.request, descriptors.o, orders.i)
         self._deliver(m, reader, descriptors.i, orders.o, frames.i)
@@ -220,7 +221,7 @@ class RingReader(wiring.Component):
         return (self.running & (self.producer != fetched)) | (promised != 0) | begins
 
     def _deliver(self, m, reader, descriptor, order, frame):
-        """Sort what comes from memory, and tell of what is done with."""
+        """Sort what comes from memory, and report the descriptors that are done with."""
         beat = reader.o
         failed = reader.code != 0
         cut = Signal()  # the frame has met an error; the rest of it is thrown away

@@ -1,4 +1,4 @@
-"""Does what the scheduler decided: payload through the lanes, rows into the egress queue."""
+"""Carries out the scheduler's operations: payload through the lanes, rows into the egress queue."""
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring

@@ -165,7 +165,7 @@ class Quantizer(wiring.Component):
         return m
 
     def _take_apart(self, m, write):
-        """Fill the intervals, whole position by whole position."""
+        """Fill the table of intervals, one whole position after the other."""
         entries = [self.table.word_select(entry, TABLE_ENTRY_BITS) for entry in range(self.entries)]
         index = Signal(range(self.entries))
         place = Signal(WHOLE_BITS)

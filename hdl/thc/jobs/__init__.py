@@ -1,0 +1,1 @@
+"""Training jobs, which software opens, and descriptor jobs, which work for them."""

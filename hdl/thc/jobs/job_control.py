@@ -1,4 +1,4 @@
-"""From a doorbell to a result record: reads a descriptor, judges it, has it run, tells the end."""
+"""From a doorbell to a result record: reads a job descriptor, checks it, runs it, and reports."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -22,7 +22,7 @@ from hdl.parts.memory_ports import ReadPort, WritePort, bus_error
 from hdl.thc.jobs.job_table import limits_layout
 from hdl.thc.lanes.table_check import TableCheck
 
-__all__ = ["JobControl", "report_layout"]
+__all__ = ["DescriptorJobControl", "report_layout"]
 
 WORDS = DESCRIPTOR.word_count
 
@@ -30,12 +30,11 @@ report_layout = data.StructLayout({"code": 8, "tag": 16})
 """How a job ended."""
 
 
-class JobControl(wiring.Component):
+class DescriptorJobControl(wiring.Component):
     """Works on one descriptor at a time; a doorbell rung meanwhile is dropped with BUSY.
 
-    Nothing is read or written beside the descriptor and the record before the descriptor was
-    judged: BAD_DESCRIPTOR, MISALIGNED, WRONG_SIZE; AGGREGATE: JOB_CLOSED, WRONG_WORKERS; ENCODE:
-    BAD_GRANULARITY, ENTRY_ABOVE.
+    A descriptor is checked before any of its buffers is touched: BAD_DESCRIPTOR, MISALIGNED,
+    WRONG_SIZE; AGGREGATE: JOB_CLOSED, WRONG_WORKERS; ENCODE: BAD_GRANULARITY, ENTRY_ABOVE.
 
     Parameters
     ----------
@@ -67,7 +66,7 @@ class JobControl(wiring.Component):
     interrupt : Out(1)
         With ``ended``: it asks for an interrupt.
     failed : Out(1)
-        High for one cycle: ``report`` tells of an error, with ``ended`` or of a doorbell.
+        High for one cycle: ``report`` is an error, of the job that has ended or of a doorbell.
     report : Out(report_layout)
         The error.
     """
@@ -256,7 +255,7 @@ class JobControl(wiring.Component):
             self.interrupt.eq(recognised & descriptor.interrupt),
             self.failed.eq((self.ended & (code != ThcCode.NONE)) | dropped),
         ]
-        # Of two at once the job's error is told: the doorbell's ringer hears of it as well.
+        # When a job fails and a doorbell is dropped at once, the job's error is reported.
         with m.If(self.ended & (code != ThcCode.NONE)):
             m.d.comb += [
                 self.report.code.eq(code),

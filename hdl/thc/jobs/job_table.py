@@ -1,4 +1,4 @@
-"""Which jobs are open, with their limits and tables."""
+"""Which training jobs are open, with their limits and tables."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -11,13 +11,13 @@ from eyas.interfaces.thc.registers import ThcCode
 from hdl.thc.lanes.table_check import TableCheck
 from hdl.thc.lanes.table_lookup import TableWritePort
 
-__all__ = ["JobTable", "limits_layout"]
+__all__ = ["TrainingJobTable", "limits_layout"]
 
 limits_layout = data.StructLayout({"workers": 8, "granularity": 8, "wide": 1})
 """What a job is opened with."""
 
 
-class JobTable(wiring.Component):
+class TrainingJobTable(wiring.Component):
     """Opens and closes jobs; a job that is open keeps its table and limits until it is closed.
 
     A command is worked on in up to 18 cycles; one that comes meanwhile is ignored.  Codes:
@@ -43,7 +43,7 @@ class JobTable(wiring.Component):
     running : In(1)
         Packets of ``running_job`` are under way.
     running_job : In(8)
-        The job that ``current`` tells of.
+        The job whose limits are ``current``.
     busy : Out(1)
         A command is being worked on.
     code : Out(8)

@@ -1,4 +1,4 @@
-"""The lookup lanes behind a door: a packet starts only when what it emits has room."""
+"""The lookup lanes with a queue: a packet starts only when all that it emits has room."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring

@@ -1,4 +1,4 @@
-"""From a pass to the pixels it multiplies: addresses, banks, rotation, padding."""
+"""Reads the pixels that a pass multiplies: addresses, banks, rotation, padding."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring

@@ -1,0 +1,1 @@
+"""Descriptor jobs of the vision overlay: from the doorbell to the result record."""

@@ -29,7 +29,7 @@ Unless ``recognised`` (read without a bus error, magic and version right) no fie
 
 
 class DescriptorReader(wiring.Component):
-    """Reads 64 bytes and judges them.
+    """Reads a descriptor of 64 bytes and checks it.
 
     One ``done`` for each ``start``, with code BUS_SLAVE, BUS_DECODE, BAD_DESCRIPTOR (magic,
     version, kind, slot, or a probe larger than a plane can be), MISALIGNED (source, result, or an
@@ -74,7 +74,7 @@ class DescriptorReader(wiring.Component):
             self.done.p.has_record.eq(has_record),
         ]
 
-        # One property a register, judged a cycle later.
+        # One property a register, checked a cycle later.
         recognised = Signal()
         known_kind = Signal()
         probe_fits = Signal()

@@ -1,4 +1,4 @@
-"""Second stage of a job: it runs, its output and its result are written, its end is told."""
+"""Second stage of a job: runs it, writes its output and its result, and reports its end."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring

@@ -1,4 +1,4 @@
-"""The loops of any layer: what depthwise layers have for themselves beside all others'."""
+"""The loops of any layer: depthwise layers have loops of their own."""
 
 from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring

@@ -1,4 +1,4 @@
-"""Judges the header of a program image."""
+"""Checks the header of a program image."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring

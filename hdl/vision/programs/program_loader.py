@@ -27,7 +27,7 @@ def loaded_layout(config: VisionConfig) -> data.StructLayout:
 class ProgramLoader(wiring.Component):
     """Loads one program image.
 
-    The header is read and judged first; only an image that fits is read further, so that no memory
+    The header is read and checked first; only an image that fits is read further, so that no memory
     is written outside of the program's own rows.  Codes: BUS_SLAVE, BUS_DECODE, those of
     :class:`hdl.vision.programs.program_header.HeaderCheck`, BAD_CRC.  One ``done`` for each
     ``start``.

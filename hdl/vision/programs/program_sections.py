@@ -1,4 +1,4 @@
-"""Spreads what follows an image's header over the program memories."""
+"""Writes the sections behind an image's header to the program memories."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
