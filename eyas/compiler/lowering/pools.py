@@ -6,8 +6,9 @@ from itertools import groupby
 
 from eyas.compiler.errors import CompileError
 from eyas.compiler.lowering.convolution import requantisation_fields
+from eyas.compiler.lowering.lane import ChannelParameters
 from eyas.compiler.lowering.pooling import MAX_COUNT
-from eyas.compiler.lowering.requantization import ChannelParameters, average, identity
+from eyas.compiler.lowering.requantization import average, identity
 from eyas.compiler.lowering.rescaling import of_mean, of_requantize
 from eyas.compiler.lowering.steps import Part, Source, Step, no_weights, sliding
 from eyas.interfaces.vision.config import VisionConfig
