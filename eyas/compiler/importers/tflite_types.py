@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from eyas.compiler.importers.tflite_file import NO_TENSOR, FileModel, FileOperator, FileTensor
 from eyas.compiler.importers.tflite_network import label_of
-from eyas.compiler.importers.tflite_reader import NO_TENSOR, FileModel, FileOperator, FileTensor
 from models.vision.graph import SOFTMAX_SCALE, SOFTMAX_ZERO_POINT
 
 __all__ = ["as_int8", "inner_type", "type_blockers"]
