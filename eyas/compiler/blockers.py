@@ -6,18 +6,19 @@ from eyas.compiler.emission.sizes import shortages
 from eyas.compiler.lowering.plan import plan_all
 from eyas.compiler.maps import layout_of
 from eyas.compiler.placing.allocate import shortage
-from eyas.compiler.placing.layouts import best
 from eyas.interfaces.vision.config import VisionConfig
 from models.vision.graph import Graph
 
 __all__ = ["engine_blockers"]
 
 
-def engine_blockers(graph: Graph, config: VisionConfig, unfolded: Graph) -> list[str]:
+def engine_blockers(
+    graph: Graph, config: VisionConfig, unfolded: Graph, *, is_sketch: bool = False
+) -> list[str]:
     """A sentence for each thing that does not fit: layers' forms first, then sizes.
 
-    Maps are reckoned without gaps between their rows, as the compiler lays them out where memory is
-    short.
+    Sizes are the least that the network can do with: maps without gaps between their rows, of each
+    layer's alternatives the one with the fewest weights.
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ def engine_blockers(graph: Graph, config: VisionConfig, unfolded: Graph) -> list
         The array.
     unfolded : Graph
         The network as it came.
+    is_sketch : bool
+        Whether values of weights are unknown, so that constant channels could not be folded.
     """
     planned = plan_all(graph, config)
     touched = {graph.input}.union(*((*item.inputs, item.output) for item in planned.touches))
@@ -34,7 +37,8 @@ def engine_blockers(graph: Graph, config: VisionConfig, unfolded: Graph) -> list
         name: layout_of(graph.tensors[name], graph.tensors[name].shape[1], config)
         for name in touched
     }
-    steps = [best(choice, layouts[choice[0].inputs[0]].pitch, config) for choice in planned.choices]
-    blockers = [*planned.refusals, *shortages(steps, unfolded, config)]
+    steps = [min(choice, key=lambda step: len(step.weights)) for choice in planned.choices]
+    sizes = shortages(steps, unfolded, config, is_sketch=is_sketch)
+    blockers = [*planned.refusals, *sizes]
     maps = shortage(planned.touches, layouts, graph.input, graph.output, config)
     return blockers if maps is None else [*blockers, maps]

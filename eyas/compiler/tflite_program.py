@@ -30,6 +30,6 @@ def compile_tflite(
     reading = read_network(data, name)
     graph = reading.graph
     if reading.blockers or graph is None:
-        sizes = [] if graph is None else engine_blockers(graph, config, graph)
+        sizes = [] if graph is None else engine_blockers(graph, config, graph, is_sketch=True)
         raise TfliteError(*reading.blockers, *sizes)
     return compile_graph(graph, config, fold=fold)

@@ -10,7 +10,8 @@ is below 2^15 and their sum far below 2^53, so every step is exact, and faster t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ from models.vision.graph import (
     Requantize,
 )
 from models.vision.node import WindowNode
+from models.vision.node_table import NodeTable
 from models.vision.nodes import ADD_LEFT_SHIFT
 from models.vision.softmax import softmax
 from models.vision.weighted_nodes import WeightedNode
@@ -95,7 +97,7 @@ def _batches(graph: Graph, pictures: Int8Array) -> Iterator[dict[str, Int8Array]
         batch = np.ascontiguousarray(pictures[start : start + size])
         maps = {graph.input: torch.from_numpy(batch)}
         for node in graph.nodes:
-            maps[node.output] = KERNELS[type(node)](graph, node, maps)
+            maps[node.output] = KERNELS[node].run(graph, node, maps)
         yield {name: values.numpy() for name, values in maps.items()}
 
 
@@ -108,10 +110,7 @@ def _window_bytes(graph: Graph) -> int:
     values = max(tensor.size for tensor in graph.tensors.values())
     for node in graph.nodes:
         height, width, _ = graph.tensors[node.output].shape
-        if isinstance(node, Conv2D):
-            values = max(values, height * width * node.weights[0].size)
-        elif isinstance(node, DepthwiseConv2D):
-            values = max(values, height * width * node.weights.size)
+        values = max(values, height * width * KERNELS[node].window_values(node))
     return 8 * values
 
 
@@ -230,18 +229,34 @@ def _mean(graph: Graph, node: Mean, maps: dict[str, Tensor]) -> Tensor:
     return _output(graph, node, _scaled(sums, arithmetic.mean_multiplier(ratio, height * width)))
 
 
-Kernel = Callable[[Graph, Node, dict[str, Tensor]], Tensor]
-KERNELS = cast(
-    dict[type[Any], Kernel],
+@dataclass(frozen=True)
+class Kernel:
+    """How a type of node is run.
+
+    Parameters
+    ----------
+    run : function of (graph, node, maps)
+        The node's output of the maps by name.
+    window_values : function of node
+        Values that are gathered for an output pixel; 0 where none are.
+    """
+
+    run: Callable[[Graph, Any, dict[str, Tensor]], Tensor]
+    window_values: Callable[[Any], int] = lambda node: 0
+
+
+KERNELS = NodeTable(
+    "the reference has no kernel",
     {
-        Conv2D: _conv2d,
-        DepthwiseConv2D: _depthwise_conv2d,
-        FullyConnected: _fully_connected,
-        MaxPool2D: _max_pool2d,
-        AveragePool2D: _average_pool2d,
-        Add: _add,
-        Pad: _pad,
-        Requantize: _requantize,
-        Mean: _mean,
+        Conv2D: Kernel(_conv2d, lambda node: node.weights[0].size),
+        DepthwiseConv2D: Kernel(_depthwise_conv2d, lambda node: node.weights.size),
+        FullyConnected: Kernel(_fully_connected),
+        MaxPool2D: Kernel(_max_pool2d),
+        AveragePool2D: Kernel(_average_pool2d),
+        Add: Kernel(_add),
+        Pad: Kernel(_pad),
+        Requantize: Kernel(_requantize),
+        Mean: Kernel(_mean),
     },
 )
+"""Type of node to what runs it."""

@@ -15,7 +15,7 @@ from eyas.compiler.unread import Unread
 from eyas.interfaces.vision.config import DEFAULT_VISION, SMALL_VISION
 from tests.compiler.small_graphs import conv, graph_of
 from tests.compiler.test_tflite_import import changed, make_float, set_code, tensor_of
-from tests.tflite_builder import TfliteBuilder, Value
+from tests.tflite_builder import NETWORKS, TfliteBuilder, Value
 
 SEED = 71
 
@@ -64,7 +64,8 @@ def test_operators_forms_and_sizes_in_one_answer() -> None:
         r"^HARD_SWISH 'swish_\d+', 'swish_\d+': Eyas has no such operator; it has ADD, ",
         r"^CONV_2D 'conv_2d_\d+': a dilation of 2; Eyas runs undilated kernels$",
         r"^The network needs [\d.]+ KiB of weights as packed for this array \(\d+ rows; 18\.8 KiB "
-        r"unpacked\), the engine has 8\.0 KiB \(512 rows\): layer 'conv_2d_\d+' needs \d+ rows ",
+        r"unpacked, before constant channels are folded\), the engine has 8\.0 KiB \(512 rows\): "
+        r"layer 'conv_2d_\d+' needs \d+ rows where \d+ are left$",
         r"^The maps that live at layer '\w+' need [\d.]+ KiB of activation memory as laid out "
         r"\(200\.0 KiB of values\), the engine has 12\.0 KiB$",
         config=SMALL_VISION,
@@ -270,3 +271,18 @@ def test_a_graph_hears_of_every_layer_and_every_memory() -> None:
     assert "'last': 17 horizontal stride, the engine takes at most 15" in second
     assert "KiB of weights as packed for this array (900 rows; 29.7 KiB unpacked)" in packed
     assert "The maps that live at layer 'first' need" in maps
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_float_file_of_a_network_that_fits_hears_of_no_sizes(name: str) -> None:
+    """The least sizes count: VWW's maps, tightly packed, would not suit the depthwise unit."""
+    data = NETWORKS[name](SEED)
+    compile_tflite(data, name)
+    blockers(changed(data, make_float), r"^The network is float: convert it with int8 quantisat")
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_a_window_of_too_many_values(kind: str) -> None:
+    data = network(lambda builder, x: builder.pool(x, kind, (65, 64)), (65, 64, 1))
+    with pytest.raises(CompileError, match=r"Pool2D '\w+': a window of 4160 values, the engine"):
+        compile_tflite(data, "net")

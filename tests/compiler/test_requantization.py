@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eyas.compiler.errors import CompileError
-from eyas.compiler.lowering.lane import requantized
+from eyas.compiler.lowering.lane import ChannelParameters, mantissa, requantized, scaling
 from eyas.compiler.lowering.requantization import of_fully_connected
+from hdl.vision.datapath.requantize import requantize
 from models.vision.graph import FullyConnected, Graph, Tensor
 from tests.models.random_graphs import fully_connecteds
 
+SEED = 17
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
@@ -109,3 +111,32 @@ def test_litert_contradicts_itself() -> None:
     graph = layer(1 / 98, 0)
     with pytest.raises(CompileError, match="no multiplier of 31 bits rounds channel 0's sums"):
         of_fully_connected(graph.nodes[0], *graph.tensors.values())
+
+
+def test_the_lane_of_the_compiler_is_the_hardware_s() -> None:
+    """Both spell the arithmetic in plain integers; neither knows the other."""
+    rng = np.random.default_rng(SEED)
+    for _ in range(20_000):
+        length = int(rng.integers(1, 32))
+        total, bias = (int(item) for item in rng.integers(-(1 << length), 1 << length, 2))
+        channel = ChannelParameters(
+            bias=bias,
+            multiplier=int(rng.choice([0, rng.integers(1 << 30, 1 << 31)])),
+            shift=int(rng.integers(0, 32)),
+            pre_shift=int(rng.integers(0, 16)),
+            rounds_once=bool(rng.integers(2)),
+        )
+        zero_point, low, high = (int(item) for item in rng.integers(-128, 128, 3))
+        limits = min(low, high), max(low, high)
+        assert requantized(total, channel, zero_point, *limits) == requantize(
+            total, bias, channel.multiplier, channel.shift, channel.pre_shift, zero_point, *limits,
+            channel.rounds_once,
+        )  # fmt: skip
+
+
+def test_what_would_be_shifted_out_is_0() -> None:
+    assert scaling(1 << 30, -31, 5) == ChannelParameters(5, 1 << 30, 31, 0)
+    assert scaling(1 << 30, -32, 5) == ChannelParameters(5)
+    assert scaling(*mantissa(0.0)) == ChannelParameters()
+    with pytest.raises(ValueError, match="at most 15, not 16"):
+        scaling(1 << 30, 16)

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eyas.compiler.importers.tflite_file import FileModel
 from eyas.compiler.importers.tflite_import import import_tflite
-from eyas.compiler.importers.tflite_reader import FileModel, read_file
+from eyas.compiler.importers.tflite_reader import read_file
 from models.vision.graph import Graph
 from models.vision.reference import answers, run_layers
 from tests.data import data_file

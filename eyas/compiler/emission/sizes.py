@@ -14,7 +14,9 @@ from models.vision.weighted_nodes import WeightedNode
 __all__ = ["shortages"]
 
 
-def shortages(steps: Sequence[Step], graph: Graph, config: VisionConfig) -> Iterator[str]:
+def shortages(
+    steps: Sequence[Step], graph: Graph, config: VisionConfig, *, is_sketch: bool = False
+) -> Iterator[str]:
     """A sentence for each memory that is too small; it names the layer that is too much.
 
     Parameters
@@ -25,6 +27,8 @@ def shortages(steps: Sequence[Step], graph: Graph, config: VisionConfig) -> Iter
         The network before anything was folded: its weights are the unpacked ones.
     config : VisionConfig
         The array.
+    is_sketch : bool
+        Whether constant channels could not be folded yet: the message says so.
     """
     most = limits.layers(config)
     if len(steps) > most:
@@ -37,7 +41,8 @@ def shortages(steps: Sequence[Step], graph: Graph, config: VisionConfig) -> Iter
         [(step.name, len(step.weights)) for step in steps],
         config.weight_rows,
         "weights as packed for this array",
-        f"; {unpacked / 1024:.1f} KiB unpacked",
+        f"; {unpacked / 1024:.1f} KiB unpacked"
+        + (", before constant channels are folded" if is_sketch else ""),
         limits.weight_row_bytes(config) / 1024,
     )
     yield from _rows(

@@ -11,16 +11,17 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from eyas.compiler.importers.tflite_network import Network, Step, label_of
-from eyas.compiler.importers.tflite_operators import OPERATORS, VERSIONS
-from eyas.compiler.importers.tflite_reader import (
+from eyas.compiler.importers.tflite_file import (
     NO_TENSOR,
     DamagedFile,
     FileModel,
     TfliteError,
     UnsupportedType,
-    read_file,
 )
+from eyas.compiler.importers.tflite_network import Network, label_of
+from eyas.compiler.importers.tflite_operators import OPERATORS, VERSIONS
+from eyas.compiler.importers.tflite_reader import read_file
+from eyas.compiler.importers.tflite_step import Step
 from eyas.compiler.importers.tflite_types import as_int8, inner_type, type_blockers
 from eyas.compiler.unread import Unread
 from models.vision.graph import Graph, GraphError, Tensor

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tflite
 
-from eyas.compiler.importers.tflite_network import Step, shape_text
-from eyas.compiler.importers.tflite_reader import NO_TENSOR, FileTensor
+from eyas.compiler.importers.tflite_file import NO_TENSOR
+from eyas.compiler.importers.tflite_forms import (
+    activation_fields,
+    linear_fields,
+    name_fields,
+    weight_tensor,
+    window_fields,
+)
+from eyas.compiler.importers.tflite_maps import shape_text
+from eyas.compiler.importers.tflite_step import Step
 from models.vision.graph import (
     SOFTMAX_CLASSES_MAX,
     SOFTMAX_SCALE,
@@ -25,12 +30,9 @@ from models.vision.graph import (
     Mean,
     Pad,
     Requantize,
-    Tensor,
 )
 
 __all__ = ["OPERATORS", "VERSIONS"]
-
-Array = npt.NDArray[Any]
 
 VERSIONS: dict[str, frozenset[int]] = {
     "ADD": frozenset({1, 2}),
@@ -53,117 +55,25 @@ VERSIONS: dict[str, frozenset[int]] = {
 }
 """Versions whose int8 form is the one that is read here; a later one may mean something else."""
 
-RANGES = {
-    "NONE": (-math.inf, math.inf),
-    "RELU": (0.0, math.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
-"""The real values that an activation lets through."""
-
-SAME, VALID = tflite.Padding.SAME, tflite.Padding.VALID
-
-
-def _activation(step: Step, target: Tensor, name: str | None = None) -> dict[str, Any]:
-    """The fused activation, or the one called ``name``, as the node's range of int8 values."""
-    if name is None:
-        number = step.operator.options["FusedActivationFunction"]
-        names = {value: key for key, value in vars(tflite.ActivationFunctionType).items()}
-        name = names.get(number, f"number {number}")
-    if name not in RANGES:
-        raise step.refuse(f"its activation {name} is not one of {', '.join(RANGES)}")
-    low, high = RANGES[name]
-    return {
-        "activation_min": max(-128, _level(low, target)) if math.isfinite(low) else -128,
-        "activation_max": min(127, _level(high, target)) if math.isfinite(high) else 127,
-    }
-
-
-def _level(real: float, tensor: Tensor) -> int:
-    """A real bound as TensorFlow Lite quantises it: float32, halves away from zero."""
-    with np.errstate(over="ignore"):
-        steps = np.float32(real) / np.float32(tensor.scale)
-    steps = np.clip(steps, -1024, 1024)  # far outside int8 all are alike
-    return tensor.zero_point + int(np.trunc(steps + np.copysign(np.float32(0.5), steps)))
-
-
-def _named(source: Tensor, target: Tensor) -> dict[str, Any]:
-    """The fields that every node has."""
-    return {"name": target.name, "input": source.name, "output": target.name}
-
-
-def _window(step: Step, source: Tensor, window: tuple[int, int]) -> dict[str, Any]:
-    """Stride and explicit padding of a sliding window."""
-    options = step.operator.options
-    stride = options["StrideH"], options["StrideW"]
-    if min(*stride, *window) < 1:
-        raise step.refuse(f"window {window} and stride {stride} must be positive")
-    for direction in "HW":
-        if (dilation := options.get(f"Dilation{direction}Factor", 1)) != 1:
-            raise step.refuse(f"a dilation of {dilation}; Eyas runs undilated kernels")
-    padding = [0, 0, 0, 0]
-    if options["Padding"] == SAME:
-        for axis in (0, 1):
-            size = source.shape[axis]
-            total = (-(-size // stride[axis]) - 1) * stride[axis] + window[axis] - size
-            before = max(total, 0) // 2  # an odd one goes after
-            padding[2 * axis : 2 * axis + 2] = before, max(total, 0) - before
-    elif options["Padding"] != VALID:
-        raise step.refuse(f"padding number {options['Padding']} is neither SAME nor VALID")
-    return {"stride": stride, "padding": tuple(padding)}
-
-
-def _weights(step: Step, index: int, dimensions: int, channel_dimension: int) -> FileTensor:
-    """The weights: int8, symmetric, one scale or one an output channel."""
-    tensor = step.constant(index, "weights", "INT8")
-    if len(tensor.shape) != dimensions:
-        raise step.damaged(f"its weights have the shape {list(tensor.shape)}")
-    channels = tensor.shape[channel_dimension]
-    if len(tensor.scales) > 1 and tensor.channel_dimension != channel_dimension:
-        raise step.refuse("the scales of its weights must be one an output channel")
-    if len(tensor.scales) not in (1, channels):
-        raise step.refuse(
-            f"its weights have {len(tensor.scales)} scales for {channels} output channels"
-        )
-    if not (np.isfinite(tensor.scales).all() and (tensor.scales >= 0).all()):
-        raise step.refuse(
-            f"its weights have a scale of {tensor.scales.min():g}; a scale is 0 or more, and finite"
-        )
-    if tensor.zero_points.any():
-        raise step.refuse("its weights are asymmetric; Eyas takes a zero point of 0")
-    return tensor
-
-
-def _linear(step: Step, weights: FileTensor, channels: int, bias: int) -> dict[str, Any]:
-    """Weight scales and biases of ``channels`` outputs; a bias that is left out is 0."""
-    scales = np.broadcast_to(weights.scales, (channels,))
-    values = np.zeros(channels, np.int32)
-    if bias != NO_TENSOR:
-        tensor = step.constant(bias, "biases", "INT32")
-        if tensor.shape != (channels,):
-            raise step.refuse(f"has {channels} output channels, but {tensor.size} biases")
-        values = tensor.values()
-    return {"weight_scales": scales, "bias": values}
-
 
 def _conv2d(step: Step) -> None:
     picture, kernels, bias = step.operands(2, 3)
-    source, tensor = step.map(picture), _weights(step, kernels, 4, 0)
+    source, tensor = step.map(picture), weight_tensor(step, kernels, 4, 0)
     channels, height, width, inputs = tensor.shape
     if inputs != source.shape[2]:
         raise step.refuse(
             f"weights for {inputs} input channels read a map of {source.shape[2]}; Eyas runs no "
             "grouped convolutions"
         )
-    window = _window(step, source, (height, width))
+    window = window_fields(step, source, (height, width))
     values = tensor.values()
     target = step.result()
     step.add(
         Conv2D(
-            **_named(source, target),
-            **_activation(step, target),
+            **name_fields(source, target),
+            **activation_fields(step, target),
             **window,
-            **_linear(step, tensor, channels, bias),
+            **linear_fields(step, tensor, channels, bias),
             weights=values,
         )
     )
@@ -171,7 +81,7 @@ def _conv2d(step: Step) -> None:
 
 def _depthwise_conv2d(step: Step) -> None:
     picture, kernels, bias = step.operands(2, 3)
-    source, tensor = step.map(picture), _weights(step, kernels, 4, 3)
+    source, tensor = step.map(picture), weight_tensor(step, kernels, 4, 3)
     one, height, width, channels = tensor.shape
     multiplier = step.operator.options["DepthMultiplier"]
     if one != 1 or channels != multiplier * source.shape[2]:
@@ -179,15 +89,15 @@ def _depthwise_conv2d(step: Step) -> None:
             f"weights of shape {list(tensor.shape)} do not fit {source.shape[2]} input channels "
             f"and a multiplier of {multiplier}"
         )
-    window = _window(step, source, (height, width))
+    window = window_fields(step, source, (height, width))
     values = tensor.values()
     target = step.result()
     step.add(
         DepthwiseConv2D(
-            **_named(source, target),
-            **_activation(step, target),
+            **name_fields(source, target),
+            **activation_fields(step, target),
             **window,
-            **_linear(step, tensor, channels, bias),
+            **linear_fields(step, tensor, channels, bias),
             weights=values[0].transpose(2, 0, 1),
             multiplier=multiplier,
         )
@@ -196,7 +106,7 @@ def _depthwise_conv2d(step: Step) -> None:
 
 def _fully_connected(step: Step) -> None:
     vector, rows, bias = step.operands(2, 3)
-    source, tensor = step.dense(vector), _weights(step, rows, 2, 0)
+    source, tensor = step.dense(vector), weight_tensor(step, rows, 2, 0)
     if step.operator.options["WeightsFormat"] != tflite.FullyConnectedOptionsWeightsFormat.DEFAULT:
         raise step.refuse("its weights are shuffled; Eyas takes them in their plain order")
     channels, inputs = tensor.shape
@@ -206,9 +116,9 @@ def _fully_connected(step: Step) -> None:
     target = step.result((1, 1, channels))
     step.add(
         FullyConnected(
-            **_named(source, target),
-            **_activation(step, target),
-            **_linear(step, tensor, channels, bias),
+            **name_fields(source, target),
+            **activation_fields(step, target),
+            **linear_fields(step, tensor, channels, bias),
             weights=values,
         )
     )
@@ -219,12 +129,12 @@ def _pool(kind: type[AveragePool2D] | type[MaxPool2D]) -> Callable[[Step], None]
         source = step.map(*step.operands(1))
         options = step.operator.options
         window = options["FilterHeight"], options["FilterWidth"]
-        sliding = _window(step, source, window)
+        sliding = window_fields(step, source, window)
         target = step.result()
         step.add(
             kind(
-                **_named(source, target),
-                **_activation(step, target),
+                **name_fields(source, target),
+                **activation_fields(step, target),
                 **sliding,
                 window=window,
             )
@@ -240,7 +150,9 @@ def _add(step: Step) -> None:
             f"adds maps of the shapes {first.shape} and {second.shape}; Eyas does not broadcast"
         )
     target = step.result()
-    step.add(Add(**_named(first, target), **_activation(step, target), other=second.name))
+    step.add(
+        Add(**name_fields(first, target), **activation_fields(step, target), other=second.name)
+    )
 
 
 def _pad(step: Step) -> None:
@@ -261,7 +173,7 @@ def _pad(step: Step) -> None:
         if filling != [source.zero_point]:
             raise step.refuse(f"pads with {filling}; Eyas pads with the zero point")
     target = step.result()
-    step.add(Pad(**_named(source, target), padding=(*rows, *columns)))
+    step.add(Pad(**name_fields(source, target), padding=(*rows, *columns)))
 
 
 def _mean(step: Step) -> None:
@@ -272,7 +184,7 @@ def _mean(step: Step) -> None:
     if rank != 4 or sorted({axis + 4 if axis < 0 else axis for axis in values}) != [1, 2]:
         raise step.refuse(f"takes the mean over the axes {values}; Eyas has height and width")
     target = step.result()
-    step.add(Mean(**_named(source, target)))
+    step.add(Mean(**name_fields(source, target)))
 
 
 def _requantize(step: Step) -> None:
@@ -283,8 +195,8 @@ def _requantize(step: Step) -> None:
     relu = step.operator.code != "QUANTIZE"
     step.add(
         Requantize(
-            **_named(source, target),
-            **_activation(step, target, step.operator.code if relu else "NONE"),
+            **name_fields(source, target),
+            **activation_fields(step, target, step.operator.code if relu else "NONE"),
             float32_ratio=relu,  # TensorFlow Lite's kernels differ in this
         )
     )

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from eyas.compiler.importers.tflite_file import NO_TENSOR, FileModel, FileOperator, FileTensor
 from eyas.compiler.importers.tflite_network import label_of
-from eyas.compiler.importers.tflite_reader import NO_TENSOR, FileModel, FileOperator, FileTensor
 from models.vision.graph import SOFTMAX_SCALE, SOFTMAX_ZERO_POINT
 
 __all__ = ["as_int8", "inner_type", "type_blockers"]
@@ -187,7 +187,7 @@ def _activation(tensor: FileTensor, scale: float = 1.0, zero_point: int = 0) -> 
 def _constant(tensor: FileTensor, dtype: str) -> FileTensor:
     """Zeros of the type; as it was where its bytes are not those of its shape."""
     assert tensor.data is not None
-    if tensor.dtype not in BITS or 8 * len(tensor.data) < tensor.size * BITS[tensor.dtype] > 0:
+    if not 0 < tensor.size * BITS.get(tensor.dtype, 0) <= 8 * len(tensor.data):
         return tensor
     data = np.zeros(tensor.size * BITS[dtype] // 8, np.uint8)
     return replace(_activation(tensor), dtype=dtype, data=data)

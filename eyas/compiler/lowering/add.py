@@ -7,7 +7,7 @@ rescales to the output. An input has 256 values, so that the engine looks the re
 from __future__ import annotations
 
 from eyas.compiler.errors import ScaleError
-from eyas.compiler.lowering.requantization import MAX_SHIFT, ChannelParameters, mantissa
+from eyas.compiler.lowering.lane import ChannelParameters, mantissa, scaling
 from eyas.interfaces.vision.limits import ADD_FRACTION_BITS as FRACTION_BITS
 from models.vision.graph import Tensor
 
@@ -25,12 +25,10 @@ def table_fields(first: Tensor, second: Tensor) -> dict[str, int]:
     fields = {}
     for name, tensor in (("a", first), ("b", second)):
         # At most a half: the exponent is 0 or less.
-        multiplier, exponent = mantissa(tensor.scale / _common_scale(first, second))
-        if -exponent > MAX_SHIFT:  # LiteRT flushes it to 0
-            multiplier, exponent = 0, 0
-        fields[f"table_{name}_start"] = (-128 - tensor.zero_point) * multiplier
-        fields[f"table_{name}_step"] = multiplier
-        fields[f"table_{name}_shift"] = -exponent
+        scaled = scaling(*mantissa(tensor.scale / _common_scale(first, second)))
+        fields[f"table_{name}_start"] = (-128 - tensor.zero_point) * scaled.multiplier
+        fields[f"table_{name}_step"] = scaled.multiplier
+        fields[f"table_{name}_shift"] = scaled.shift
     return fields
 
 
@@ -49,9 +47,7 @@ def add_parameters(label: str, first: Tensor, second: Tensor, target: Tensor) ->
             f"{label}: the output's scale is {target.scale:g}, too small a part of its inputs', "
             f"{first.scale:g} and {second.scale:g}; the engine goes down to 2^-{FRACTION_BITS - 1}"
         )
-    if -exponent > MAX_SHIFT:
-        return ChannelParameters()
-    return ChannelParameters(multiplier=multiplier, shift=-exponent)
+    return scaling(multiplier, exponent)
 
 
 def _common_scale(first: Tensor, second: Tensor) -> float:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from eyas.compiler.lowering.requantization import (
-    ChannelParameters,
-    of_convolution,
-    of_fully_connected,
-)
+from eyas.compiler.lowering.lane import ChannelParameters
+from eyas.compiler.lowering.requantization import of_convolution, of_fully_connected
 from eyas.compiler.lowering.steps import Part, Shape, Source, Step, sliding
 from eyas.interfaces.vision.config import VisionConfig
 from eyas.interfaces.vision.isa import Op

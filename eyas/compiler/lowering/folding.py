@@ -7,15 +7,29 @@ channel needs it no longer once its share stands in the bias; what nothing needs
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eyas.compiler.lowering.ranges import Ranges, ranges_of, weight_matrix
-from models.vision.graph import Conv2D, DepthwiseConv2D, FullyConnected, Graph, Node
+from eyas.compiler.lowering.ranges import Ranges, ranges_of, seen_by, weight_matrix
+from models.vision.graph import (
+    Add,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Mean,
+    Node,
+    Pad,
+    Pool2D,
+    Requantize,
+)
+from models.vision.node_table import NodeTable
 
-__all__ = ["Folding", "fold"]
+__all__ = ["FOLDING", "Folding", "fold"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -54,7 +68,7 @@ def fold(graph: Graph) -> Folding:
         name: replace(tensor, shape=(*tensor.shape[:2], int(needed[name].sum())))
         for name, tensor in graph.tensors.items()
     }
-    nodes = tuple(_without(graph, node, ranges, needed) for node in graph.nodes)
+    nodes = tuple(FOLDING[node].without(graph, node, ranges, needed) for node in graph.nodes)
     kept = {
         name: [int(channel) for channel in np.flatnonzero(channels)]
         for name, channels in needed.items()
@@ -84,50 +98,118 @@ def _spread(graph: Graph, ranges: dict[str, Ranges], needed: dict[str, Bools]) -
     while (after := sum(int(channels.sum()) for channels in needed.values())) != before:
         before = after
         for node in reversed(graph.nodes):
-            outputs = needed[node.output]
-            if isinstance(node, (Conv2D, FullyConnected)):
-                varying = ~_seen(graph, node, ranges).constant
-                used = (weight_matrix(node, len(varying))[outputs] != 0).any((0, 1))
-                needed[node.input] |= varying & used
-            elif isinstance(node, DepthwiseConv2D):
-                # Inputs and outputs go together, whichever of them is needed.
-                inputs = needed[node.input] | outputs.reshape(-1, node.multiplier).any(1)
-                needed[node.input] |= inputs
-                outputs |= np.repeat(inputs, node.multiplier)
-            else:
-                together = outputs.copy()
-                for name in node.inputs:
-                    together |= needed[name]
-                for name in (*node.inputs, node.output):
-                    needed[name] |= together
+            FOLDING[node].needs(graph, node, ranges, needed)
 
 
-def _seen(graph: Graph, node: Node, ranges: dict[str, Ranges]) -> Ranges:
-    """The ranges of the input of ``node``, padding included."""
-    return ranges[node.input].as_read_by(node, graph.tensors[node.input].zero_point)
+Maps = Mapping[str, Bools]
+"""Which channels of each tensor are needed."""
 
 
-def _without(graph: Graph, node: Node, ranges: dict[str, Ranges], needed: dict[str, Bools]) -> Node:
-    """``node`` with the channels that are needed; what the others added is in its bias."""
+def _weights_need(
+    graph: Graph, node: Conv2D | FullyConnected, ranges: Mapping[str, Ranges], needed: Maps
+) -> None:
+    """Inputs that vary, and that a weight of a needed output multiplies."""
+    varying = ~seen_by(graph, node, ranges).constant
+    weights = weight_matrix(node, len(varying))[needed[node.output]]
+    np.logical_or(needed[node.input], varying & (weights != 0).any((0, 1)), needed[node.input])
+
+
+def _depthwise_needs(
+    graph: Graph, node: DepthwiseConv2D, ranges: Mapping[str, Ranges], needed: Maps
+) -> None:
+    """Inputs and outputs go together, whichever of them is needed."""
     inputs, outputs = needed[node.input], needed[node.output]
-    if isinstance(node, DepthwiseConv2D):
-        return replace(
-            node,
-            weights=node.weights[outputs],
-            bias=node.bias[outputs],
-            weight_scales=node.weight_scales[outputs],
-        )
-    if not isinstance(node, (Conv2D, FullyConnected)):
-        return node
-    tensor = graph.tensors[node.input]
+    inputs |= outputs.reshape(-1, node.multiplier).any(1)
+    outputs |= np.repeat(inputs, node.multiplier)
+
+
+def _channels_need(graph: Graph, node: Node, ranges: Mapping[str, Ranges], needed: Maps) -> None:
+    """Each channel by itself: needed in all of the node's tensors or in none."""
+    names = (*node.inputs, node.output)
+    together = np.any([needed[name] for name in names], axis=0)
+    for name in names:
+        np.logical_or(needed[name], together, needed[name])
+
+
+def _unchanged(graph: Graph, node: Node, ranges: Mapping[str, Ranges], needed: Maps) -> Node:
+    return node
+
+
+def _depthwise_without(
+    graph: Graph, node: DepthwiseConv2D, ranges: Mapping[str, Ranges], needed: Maps
+) -> Node:
+    outputs = needed[node.output]
+    return replace(
+        node,
+        weights=node.weights[outputs],
+        bias=node.bias[outputs],
+        weight_scales=node.weight_scales[outputs],
+    )
+
+
+def _convolution_without(
+    graph: Graph, node: Conv2D, ranges: Mapping[str, Ranges], needed: Maps
+) -> Node:
+    shape = (*node.window, int(needed[node.input].sum()))
+    return _weights_without(graph, node, ranges, needed, shape)
+
+
+def _fully_connected_without(
+    graph: Graph, node: FullyConnected, ranges: Mapping[str, Ranges], needed: Maps
+) -> Node:
+    return _weights_without(graph, node, ranges, needed, (-1,))
+
+
+def _weights_without(
+    graph: Graph,
+    node: Conv2D | FullyConnected,
+    ranges: Mapping[str, Ranges],
+    needed: Maps,
+    shape: tuple[int, ...],
+) -> Node:
+    """``node`` with weights [output, *shape]; what other inputs add is in its bias."""
+    inputs, outputs = needed[node.input], needed[node.output]
+    tensor, seen = graph.tensors[node.input], seen_by(graph, node, ranges)
     weights = weight_matrix(node, tensor.shape[2])[outputs]
-    seen = _seen(graph, node, ranges)
     share = np.where(seen.constant & ~inputs, seen.low - tensor.zero_point, 0)
     bias = node.bias[outputs] + weights.sum(1) @ share
-    shape = (-1,) if isinstance(node, FullyConnected) else (*node.window, int(inputs.sum()))
     return replace(
         node,
         weights=weights[:, :, inputs].reshape(len(weights), *shape),
         bias=bias.astype(np.int32),  # the accumulator wraps, and so may the bias
         weight_scales=node.weight_scales[outputs],
     )
+
+
+@dataclass(frozen=True)
+class FoldingRow:
+    """How a type of node loses channels.
+
+    Parameters
+    ----------
+    needs : function of (graph, node, ranges, needed)
+        Marks what the node's needed channels need.
+    without : function of the same
+        The node with the channels that are needed.
+    """
+
+    needs: Callable[[Graph, Any, Mapping[str, Ranges], Maps], None]
+    without: Callable[[Graph, Any, Mapping[str, Ranges], Maps], Node]
+
+
+_BY_CHANNEL = FoldingRow(_channels_need, _unchanged)
+
+FOLDING = NodeTable(
+    "the compiler folds no channels",
+    {
+        Conv2D: FoldingRow(_weights_need, _convolution_without),
+        FullyConnected: FoldingRow(_weights_need, _fully_connected_without),
+        DepthwiseConv2D: FoldingRow(_depthwise_needs, _depthwise_without),
+        Pool2D: _BY_CHANNEL,
+        Add: _BY_CHANNEL,
+        Pad: _BY_CHANNEL,
+        Mean: _BY_CHANNEL,
+        Requantize: _BY_CHANNEL,
+    },
+)
+"""Type of node to how it loses channels."""

@@ -6,8 +6,9 @@ from itertools import groupby
 
 from eyas.compiler.errors import CompileError
 from eyas.compiler.lowering.convolution import requantisation_fields
+from eyas.compiler.lowering.lane import ChannelParameters
 from eyas.compiler.lowering.pooling import MAX_COUNT
-from eyas.compiler.lowering.requantization import ChannelParameters, average, identity
+from eyas.compiler.lowering.requantization import average, identity
 from eyas.compiler.lowering.rescaling import of_mean, of_requantize
 from eyas.compiler.lowering.steps import Part, Source, Step, no_weights, sliding
 from eyas.interfaces.vision.config import VisionConfig
@@ -57,6 +58,7 @@ def average_pool(
 
     The values of a margin that a Pad made count, the pool's own padding does not.
     """
+    _check_values(node, node.window)
     height, width, _ = graph.tensors[node.output].shape
     sides = zip((source.height, source.width), node.window, node.stride, strict=True)
     rows, columns = (
@@ -140,6 +142,14 @@ def _runs(
     return runs
 
 
+def _check_values(node: Node, window: tuple[int, int]) -> None:
+    values = window[0] * window[1]
+    if values > MAX_COUNT:
+        raise CompileError(
+            f"{node.label}: a window of {values} values, the engine pools {MAX_COUNT}"
+        )
+
+
 def _pool(
     graph: Graph,
     node: Node,
@@ -158,11 +168,7 @@ def _pool(
     completes: bool = True,
 ) -> Step:
     """A pool with the same parameters for each channel; integers are pooled as they are."""
-    values = kernel[0] * kernel[1]
-    if values > MAX_COUNT:
-        raise CompileError(
-            f"{node.label}: a window of {values} values, the engine pools {MAX_COUNT}"
-        )
+    _check_values(node, kernel)
     target = graph.tensors[node.output]
     # Columns beyond the map read as 0, which adds nothing.
     merged = (

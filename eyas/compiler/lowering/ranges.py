@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eyas.compiler.lowering.add import add_parameters, table_fields
-from eyas.compiler.lowering.lane import add_table, requantized
-from eyas.compiler.lowering.requantization import (
+from eyas.compiler.lowering.lane import (
     ChannelParameters,
-    of_convolution,
-    of_fully_connected,
+    add_table,
+    does_not_wrap,
+    requantized,
 )
+from eyas.compiler.lowering.requantization import of_convolution, of_fully_connected
 from eyas.compiler.lowering.rescaling import of_mean, of_requantize
 from models.vision.graph import (
     Add,
@@ -29,8 +31,9 @@ from models.vision.graph import (
     Pad,
     Requantize,
 )
+from models.vision.node_table import NodeTable
 
-__all__ = ["Ranges", "ranges_of", "weight_matrix"]
+__all__ = ["RANGES", "Ranges", "ranges_of", "seen_by", "weight_matrix"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -53,12 +56,9 @@ class Ranges:
         """Whether a channel has but one value."""
         return self.low == self.high
 
-    def as_read_by(self, node: Node, zero_point: int) -> Ranges:
-        """What the windows of ``node`` see: where it pads, the zero point too."""
-        pads = isinstance(node, (Conv2D, DepthwiseConv2D, Pad)) and any(node.padding)
-        if not pads:
-            return self
-        return Ranges(np.minimum(self.low, zero_point), np.maximum(self.high, zero_point))
+    def with_value(self, value: int) -> Ranges:
+        """The ranges with ``value`` in each of them."""
+        return Ranges(np.minimum(self.low, value), np.maximum(self.high, value))
 
     def clamped(self, node: Node) -> Ranges:
         """Within the activation of ``node``."""
@@ -71,15 +71,21 @@ def ranges_of(graph: Graph) -> dict[str, Ranges]:
     channels = graph.input_tensor.shape[2]
     ranges = {graph.input: Ranges(np.full(channels, -128), np.full(channels, 127))}
     for node in graph.nodes:
-        source = ranges[node.input].as_read_by(node, graph.tensors[node.input].zero_point)
-        match node:
-            case MaxPool2D() | AveragePool2D() | Pad():
-                ranges[node.output] = source.clamped(node)
-            case _:
-                other = ranges[node.other] if isinstance(node, Add) else source
-                sums, parameters = _sums(graph, node, source, other)
-                ranges[node.output] = _requantized(graph, node, sums, parameters)
+        row, source = RANGES[node], seen_by(graph, node, ranges)
+        if row.sums is None:
+            ranges[node.output] = source.clamped(node)
+        else:
+            sums, parameters = row.sums(graph, node, source, ranges)
+            ranges[node.output] = _requantized(graph, node, sums, parameters)
     return ranges
+
+
+def seen_by(graph: Graph, node: Node, ranges: Mapping[str, Ranges]) -> Ranges:
+    """The ranges of what the windows of ``node`` see: where it pads, the zero point too."""
+    source = ranges[node.input]
+    if not RANGES[node].sees_zero_point(node):
+        return source
+    return source.with_value(graph.tensors[node.input].zero_point)
 
 
 def weight_matrix(node: Conv2D | FullyConnected, channels: int) -> Integers:
@@ -87,46 +93,104 @@ def weight_matrix(node: Conv2D | FullyConnected, channels: int) -> Integers:
     return node.weights.reshape(len(node.weights), -1, channels).astype(np.int64)
 
 
-def _sums(
-    graph: Graph, node: Node, source: Ranges, other: Ranges
-) -> tuple[Ranges, Sequence[ChannelParameters]]:
-    """The ranges of what ``node`` adds up, and what requantises it."""
+Sums = tuple[Ranges, Sequence[ChannelParameters]]
+"""The ranges of what a node adds up, and what requantises it."""
+
+
+def _conv2d(graph: Graph, node: Conv2D, source: Ranges, ranges: Mapping[str, Ranges]) -> Sums:
+    tensor = graph.tensors[node.input]
+    products = _products(weight_matrix(node, tensor.shape[2]), source)
+    return products, of_convolution(node, tensor, graph.tensors[node.output])
+
+
+def _fully_connected(
+    graph: Graph, node: FullyConnected, source: Ranges, ranges: Mapping[str, Ranges]
+) -> Sums:
+    tensor = graph.tensors[node.input]
+    products = _products(weight_matrix(node, tensor.shape[2]), source)
+    return products, of_fully_connected(node, tensor, graph.tensors[node.output])
+
+
+def _depthwise_conv2d(
+    graph: Graph, node: DepthwiseConv2D, source: Ranges, ranges: Mapping[str, Ranges]
+) -> Sums:
     tensor, target = graph.tensors[node.input], graph.tensors[node.output]
     channels = target.shape[2]
-    match node:
-        case Conv2D():
-            weights = weight_matrix(node, tensor.shape[2])
-            return _products(weights, source), of_convolution(node, tensor, target)
-        case FullyConnected():
-            weights = weight_matrix(node, tensor.shape[2])
-            return _products(weights, source), of_fully_connected(node, tensor, target)
-        case DepthwiseConv2D():
-            weights = node.weights.reshape(channels, -1, 1).astype(np.int64)
-            inputs = np.arange(channels) // node.multiplier
-            positive, negative = (part.sum((1, 2)) for part in _signs(weights))
-            low, high = source.low[inputs], source.high[inputs]
-            sums = Ranges(positive * low + negative * high, positive * high + negative * low)
-            return sums, of_convolution(node, tensor, target)
-        case Mean():
-            count = tensor.shape[0] * tensor.shape[1]
-            sums = Ranges(count * source.low, count * source.high)
-            return sums, [of_mean(node.label, tensor, target, count)] * channels
-        case Requantize():
-            ratio = node.ratio(graph.tensors)
-            return source, [of_requantize(node.label, tensor, ratio)] * channels
-        case Add():
-            second = graph.tensors[node.other]
-            fields = table_fields(tensor, second)
-            ends = [
-                [
-                    add_table(fields, "a", int(one)) + add_table(fields, "b", int(two))
-                    for one, two in zip(*pair, strict=True)
-                ]
-                for pair in ((source.low, other.low), (source.high, other.high))
-            ]
-            sums = Ranges(np.array(ends[0], np.int64), np.array(ends[1], np.int64))
-            return sums, [add_parameters(node.label, tensor, second, target)] * channels
-    raise TypeError(f"{node.label} has no sums")
+    weights = node.weights.reshape(channels, -1, 1).astype(np.int64)
+    inputs = np.arange(channels) // node.multiplier
+    positive, negative = (part.sum((1, 2)) for part in _signs(weights))
+    low, high = source.low[inputs], source.high[inputs]
+    sums = Ranges(positive * low + negative * high, positive * high + negative * low)
+    return sums, of_convolution(node, tensor, target)
+
+
+def _mean(graph: Graph, node: Mean, source: Ranges, ranges: Mapping[str, Ranges]) -> Sums:
+    tensor, target = graph.tensors[node.input], graph.tensors[node.output]
+    count = tensor.shape[0] * tensor.shape[1]
+    sums = Ranges(count * source.low, count * source.high)
+    return sums, [of_mean(node.label, tensor, target, count)] * target.shape[2]
+
+
+def _requantize(
+    graph: Graph, node: Requantize, source: Ranges, ranges: Mapping[str, Ranges]
+) -> Sums:
+    tensor, ratio = graph.tensors[node.input], node.ratio(graph.tensors)
+    return source, [of_requantize(node.label, tensor, ratio)] * tensor.shape[2]
+
+
+def _add(graph: Graph, node: Add, source: Ranges, ranges: Mapping[str, Ranges]) -> Sums:
+    first, second, target = (graph.tensors[name] for name in (node.input, node.other, node.output))
+    other, fields = ranges[node.other], table_fields(first, second)
+    ends = [
+        [
+            add_table(fields, "a", int(one)) + add_table(fields, "b", int(two))
+            for one, two in zip(*pair, strict=True)
+        ]
+        for pair in ((source.low, other.low), (source.high, other.high))
+    ]
+    sums = Ranges(np.array(ends[0], np.int64), np.array(ends[1], np.int64))
+    return sums, [add_parameters(node.label, first, second, target)] * target.shape[2]
+
+
+def _never(node: Node) -> bool:
+    return False
+
+
+def _where_it_pads(node: Conv2D | DepthwiseConv2D | Pad) -> bool:
+    return any(node.padding)
+
+
+@dataclass(frozen=True)
+class RangeRow:
+    """How the ranges of a type of node's output follow from its inputs'.
+
+    Parameters
+    ----------
+    sums : function of (graph, node, source, ranges), or None
+        What it adds up; None where outputs are inputs, or lie between them.
+    sees_zero_point : function of node
+        Whether it reads the zero point beside its input's values.
+    """
+
+    sums: Callable[[Graph, Any, Ranges, Mapping[str, Ranges]], Sums] | None = None
+    sees_zero_point: Callable[[Any], bool] = _never
+
+
+RANGES = NodeTable(
+    "the compiler has no ranges",
+    {
+        Conv2D: RangeRow(_conv2d, _where_it_pads),
+        DepthwiseConv2D: RangeRow(_depthwise_conv2d, _where_it_pads),
+        FullyConnected: RangeRow(_fully_connected),
+        Mean: RangeRow(_mean),
+        Requantize: RangeRow(_requantize),
+        Add: RangeRow(_add),
+        Pad: RangeRow(None, _where_it_pads),
+        MaxPool2D: RangeRow(),
+        AveragePool2D: RangeRow(),
+    },
+)
+"""Type of node to its ranges."""
 
 
 def _signs(weights: Integers) -> tuple[Integers, Integers]:
@@ -151,8 +215,7 @@ def _requantized(
     ends = []
     for low, high, channel in zip(sums.low, sums.high, parameters, strict=True):
         first, last = int(low) + channel.bias, int(high) + channel.bias
-        bound = 1 << (31 - channel.pre_shift)
-        if first == last or -bound <= first <= last < bound:
+        if first == last or does_not_wrap(first, last, channel.pre_shift):
             # A lane never falls where its sum rises.
             ends.append(
                 tuple(

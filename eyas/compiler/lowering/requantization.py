@@ -8,43 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from eyas.compiler.errors import ScaleError
+from eyas.compiler.lowering.lane import (
+    MAX_PRE_SHIFT,
+    ChannelParameters,
+    does_not_wrap,
+    mantissa,
+    scaling,
+    wrap,
+)
 from eyas.compiler.lowering.pooling import average_parameters
-from eyas.interfaces.vision import limits
-from eyas.interfaces.vision.isa import PARAMETER
 from models.vision.graph import FullyConnected, Tensor
 from models.vision.weighted_nodes import Convolution, WeightedNode
 
-__all__ = [
-    "MAX_PRE_SHIFT",
-    "MAX_SHIFT",
-    "ChannelParameters",
-    "average",
-    "identity",
-    "mantissa",
-    "of_convolution",
-    "of_fully_connected",
-]
+__all__ = ["average", "identity", "of_convolution", "of_fully_connected"]
 
-MAX_PRE_SHIFT = limits.MULTIPLIER_BITS
-MAX_SHIFT = PARAMETER.by_name["shift"].maximum
 OUTPUT_STEPS = 256
 """An output and its zero point are int8: before that is added, larger values are all alike."""
-
-
-@dataclass(frozen=True)
-class ChannelParameters:
-    """Fields of one PARAMETER record (:mod:`eyas.interfaces.vision.isa`)."""
-
-    bias: int = 0
-    multiplier: int = 0
-    shift: int = 0
-    pre_shift: int = 0
-    rounds_once: bool = False
 
 
 def identity() -> ChannelParameters:
@@ -94,7 +77,7 @@ def _wrapped(low: int, high: int) -> list[range]:
     """What an int32 accumulator makes of the sums from ``low`` to ``high``."""
     if high - low >= 1 << 32:
         return [range(-(1 << 31), 1 << 31)]
-    start = (low + (1 << 31)) % (1 << 32) - (1 << 31)
+    start = wrap(low)
     stop = start + high - low + 1
     if stop <= 1 << 31:
         return [range(start, stop)]
@@ -105,27 +88,17 @@ def _channels(node: WeightedNode, source: Tensor, target: Tensor) -> list[tuple[
     """Folded bias, and output steps in a step of the sum, of each channel."""
     weights = node.weights.reshape(len(node.weights), -1)
     folded = node.bias.astype(np.int64) - source.zero_point * weights.sum(1, dtype=np.int64)
-    wrapped = folded.astype(np.int32)  # the accumulator wraps
     return [
-        (int(bias), source.scale * float(scale) / target.scale)
-        for bias, scale in zip(wrapped, node.weight_scales, strict=True)
+        (wrap(bias), source.scale * float(scale) / target.scale)  # the accumulator wraps
+        for bias, scale in zip(folded.tolist(), node.weight_scales, strict=True)
     ]
-
-
-def mantissa(ratio: float) -> tuple[int, int]:
-    """``multiplier · 2^(exponent − 31)``, the multiplier 2^30 to 2^31 − 1."""
-    mantissa, exponent = math.frexp(ratio)
-    multiplier = math.floor(mantissa * (1 << 31) + 0.5)
-    return (1 << 30, exponent + 1) if multiplier == 1 << 31 else (multiplier, exponent)
 
 
 def _rounded_twice(node: WeightedNode, channel: int, bias: int, ratio: float) -> ChannelParameters:
     multiplier, exponent = mantissa(ratio)
-    if exponent < -31:  # too small to matter: every sum becomes 0
-        return ChannelParameters(bias=bias)
     if exponent > MAX_PRE_SHIFT:
         raise _too_large(node, channel, ratio)
-    return ChannelParameters(bias, multiplier, max(0, -exponent), max(0, exponent))
+    return scaling(multiplier, exponent, bias)
 
 
 def _rounded_once(
@@ -158,8 +131,7 @@ def _rounded_once(
 
 def _holds(sums: range, pre_shift: int) -> bool:
     """Whether the sums, shifted left, are int32."""
-    limit = 1 << (31 - pre_shift)
-    return -limit <= sums.start and sums.stop <= limit
+    return does_not_wrap(sums.start, sums.stop - 1, pre_shift)
 
 
 def _steps(ratio: float) -> Iterator[tuple[int, int]]:

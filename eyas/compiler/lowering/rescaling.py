@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from eyas.compiler.errors import ScaleError
-from eyas.compiler.lowering.requantization import (
+from eyas.compiler.lowering.lane import (
     MAX_PRE_SHIFT,
     MAX_SHIFT,
     ChannelParameters,
     mantissa,
+    scaling,
 )
 from models.vision.graph import Tensor
 
@@ -40,9 +41,4 @@ def _rescaled(label: str, source: Tensor, ratio: float, count: int) -> ChannelPa
             f"{label}: values are multiplied by {ratio:g} when they are requantised; the engine "
             f"multiplies by less than {1 << MAX_PRE_SHIFT}"
         )
-    return ChannelParameters(
-        bias=-count * source.zero_point,
-        multiplier=multiplier,
-        shift=max(0, -exponent),
-        pre_shift=max(0, exponent),
-    )
+    return scaling(multiplier, exponent, -count * source.zero_point)

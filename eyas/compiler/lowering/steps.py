@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eyas.compiler.errors import CompileError
-from eyas.compiler.lowering.requantization import ChannelParameters
+from eyas.compiler.lowering.lane import ChannelParameters
 from eyas.compiler.maps import Window
 from eyas.interfaces.vision.config import VisionConfig
 from eyas.interfaces.vision.isa import INSTRUCTION, Op
