@@ -40,7 +40,7 @@ PYNQ = [IMAGE_PYNQ, "3.1.2", "4.0.0"]
 """The image's PYNQ; the last for the PYNQ-Z2; and the newest, for the simulated board alone."""
 IMAGE_TESTS = ["tests/pynq/in_process.py", "tests/bitstreams/test_hwh.py"]
 """Tests that need real PYNQ."""
-PYNQ_TESTS = [*IMAGE_TESTS, "tests/pynq/over_grpc.py"]
+PYNQ_TESTS = [*IMAGE_TESTS, "tests/pynq/over_grpc.py", "tests/pynq/grpc_requests.py"]
 """The same with PYNQ.remote, which the image's PYNQ has not."""
 
 
