@@ -130,7 +130,8 @@ def image_python() -> str | None:
     others = sorted(pyenv.glob(f"versions/{IMAGE_PYTHON}.*/bin/python{IMAGE_PYTHON}"))
     for candidate in [*([named] if named else []), *map(str, others)]:
         # pyenv puts names on PATH that do not run.
-        done = subprocess.run([candidate, "-c", "import venv"], capture_output=True, check=False)
+        command = [candidate, "-c", "import ensurepip, venv"]
+        done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode == 0:
             return candidate
     return None
