@@ -60,7 +60,7 @@ PYNQ = [IMAGE_PYNQ, "3.1.2", "4.0.0"]
 """The image's PYNQ; the last for the PYNQ-Z2; and the newest, for the simulated board alone."""
 IMAGE_TESTS = ["tests/pynq/in_process.py", "tests/bitstreams/test_hwh.py"]
 """Tests that need real PYNQ."""
-PYNQ_TESTS = [*IMAGE_TESTS, "tests/pynq/over_grpc.py"]
+PYNQ_TESTS = [*IMAGE_TESTS, "tests/pynq/over_grpc.py", "tests/pynq/grpc_requests.py"]
 """The same with PYNQ.remote, which the image's PYNQ has not."""
 
 
@@ -163,7 +163,8 @@ def image_python() -> str | None:
     others = sorted(pyenv.glob(f"versions/{IMAGE_PYTHON}.*/bin/python{IMAGE_PYTHON}"))
     for candidate in [*([named] if named else []), *map(str, others)]:
         # pyenv puts names on PATH that do not run.
-        done = subprocess.run([candidate, "-c", "import venv"], capture_output=True, check=False)
+        command = [candidate, "-c", "import ensurepip, venv"]
+        done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode == 0:
             return candidate
     return None

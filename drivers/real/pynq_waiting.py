@@ -6,6 +6,7 @@ PYNQ itself is given by the caller.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 from typing import Any, Protocol
@@ -82,7 +83,8 @@ class InterruptLine:
     Parameters
     ----------
     interrupt : pynq.Interrupt or None
-        Awaited where this thread has an event loop that is not running.
+        Awaited in the thread that made this, to whose event loop PYNQ reports it, while that loop
+        is not running.
     clock : Clock
         Sleeps in the other cases.
     """
@@ -90,6 +92,7 @@ class InterruptLine:
     def __init__(self, interrupt: Any, clock: Clock) -> None:
         self._interrupt = interrupt
         self._clock = clock
+        self._thread = threading.get_ident()
 
     def wait_a_while(self) -> bool | None:
         """Return when the interrupt comes, or after a while; then the overlay is to be looked at.
@@ -97,7 +100,8 @@ class InterruptLine:
         So neither a lost interrupt nor one that came before can mislead.  Tells whether it came;
         None where there is none to wait for.
         """
-        loop = _idle_loop() if self._interrupt is not None else None
+        mine = self._interrupt is not None and threading.get_ident() == self._thread
+        loop = _idle_loop() if mine else None
         if loop is None:
             self._clock.sleep(POLL_S)
             return None

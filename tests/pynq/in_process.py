@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -165,6 +166,25 @@ def test_inside_a_running_loop_the_driver_polls(engine, expected):
         check_right(engine, expected)
 
     asyncio.get_event_loop_policy().get_event_loop().run_until_complete(notebook())
+
+
+def test_threads_share_an_engine_and_open_boards(device, engine, expected, files):
+    """None of them has an event loop."""
+
+    def infer(number: int) -> None:
+        for _ in range(3):
+            check_right(engine, expected)
+            assert engine.counters()["jobs_done"] > number
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(infer, range(3)))
+
+        def open_and_read() -> int:
+            with PynqBoard.open(files / "vision.bit") as board:
+                return board.read_register(0)
+
+        opened = pool.submit(open_and_read).result(60)
+    assert opened == VISION_REGISTERS["identity"].reset
 
 
 @pytest.mark.parametrize("cacheable", [True, False])

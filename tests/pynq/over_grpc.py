@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from drivers.simulated.pynq.remote import PORT
+from eyas.interfaces.thc.registers import THC_REGISTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ["EYAS_PYNQ_DATA"])
@@ -130,6 +131,43 @@ print((engine.infer(expected["pictures"]).outputs == expected["outputs"]).all())
     with client(host, files, "-c", faults) as process:
         output, errors = process.communicate(timeout=120)
     assert output.split() == ["OutOfMemory", "BoardTimeout", "RegisterError", "True"], errors
+
+
+def test_our_boards_are_opened_by_host_and_port_in_any_thread(files):
+    """At a port that PYNQ itself does not look at, as the server's hint says."""
+    script = """
+import sys, threading
+from drivers.errors import NoBoard
+from drivers.open_board import open_board
+files, address = sys.argv[1], sys.argv[3]
+def work():
+    with open_board("thc", remote=address, bitstreams=files) as board:
+        print(hex(board.read_register(0)))
+    try:
+        open_board("thc", remote="127.0.0.1:1", bitstreams=files)
+    except NoBoard as error:
+        print(error)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+    command = ["-m", "drivers.simulated.pynq.remote", "--small", "--port", "0", "--files", files]
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            hint = server.stdout.readline().strip()
+            address = hint.rpartition("--remote ")[2].removesuffix(" of our commands")
+            assert address.startswith("127.0.0.1:"), hint
+            done = subprocess.run(
+                [sys.executable, "-c", script, files, DATA, address], cwd=ROOT, text=True,
+                capture_output=True, timeout=120, check=False,
+            )  # fmt: skip
+        finally:
+            server.terminate()
+    identity, refused = done.stdout.splitlines() or ("", done.stderr)
+    assert int(identity, 16) == THC_REGISTERS["identity"].reset
+    assert refused.startswith("No board answers at 127.0.0.1:1 within 5 s; check the address")
 
 
 def test_the_server_says_that_its_port_is_taken(host):

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 import time
 from types import SimpleNamespace
 
@@ -226,6 +227,21 @@ def test_the_status_is_looked_at_whether_or_not_an_interrupt_comes(
         board.wait_interrupt(5, "the job")
         assert len(looks) == 2
         loop.close()
+
+
+def test_another_thread_polls_and_leaves_the_interrupt_to_its_own(device, monkeypatch):
+    """PYNQ reports to the loop of the thread that opened the board, whatever loops others have."""
+    interrupt = find_interrupt(sys.modules["pynq"], device, VISION)
+    loop = asyncio.new_event_loop()
+    monkeypatch.setattr("drivers.real.pynq_waiting._idle_loop", lambda: loop)
+    with PynqBoard(FakeMMIO(REGISTER_BASE, device=device), VISION, interrupt=interrupt) as board:
+        found = []
+        thread = threading.Thread(target=lambda: found.append(board.interrupt_arrives()))
+        thread.start()
+        thread.join(30)
+        assert found == [None]
+        assert board.interrupt_arrives() is True
+    loop.close()
 
 
 def test_without_a_line_in_the_device_tree_the_board_polls(device, monkeypatch):

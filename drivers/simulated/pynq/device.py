@@ -84,8 +84,8 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]  # PYNQ is untyped
     """A PYNQ-Z2 with simulated overlays, one at a time.
 
     Simulated time passes in register accesses, and while an interrupt or the clock is waited for.
-    Not for two threads at once. Each overlay has a memory of its own: a buffer does not outlive a
-    change of overlay.
+    Threads may use drivers and registers; loading another overlay is for one alone. Each overlay
+    has a memory of its own: a buffer does not outlive a change of overlay.
 
     Parameters
     ----------
@@ -166,23 +166,26 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]  # PYNQ is untyped
         When it was there before, all of them pass.
         """
         board = self.board
-        before = board.cycles
-        try:
-            board.wait_interrupt(cycles / board.clock_hz, "time to pass")
-        except BoardTimeout:
-            return False
-        if board.cycles == before:
-            board.run(cycles)
-        return True
+        with board.lock:
+            before = board.cycles
+            try:
+                board.wait_interrupt(cycles / board.clock_hz, "time to pass")
+            except BoardTimeout:
+                return False
+            if board.cycles == before:
+                board.run(cycles)
+            return True
 
     def read_registers(self, address: int, length: int) -> bytes:
         """Read words of the overlay, or of the system's control registers."""
+        _require_words(address, length)
         return b"".join(
             self._read(at).to_bytes(4, "little") for at in range(address, address + length, 4)
         )
 
     def write_registers(self, address: int, data: bytes) -> None:
         """Write words likewise."""
+        _require_words(address, len(data))
         for start in range(0, len(data), 4):
             self._write(address + start, int.from_bytes(data[start : start + 4], "little"))
 
@@ -224,13 +227,17 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]  # PYNQ is untyped
     def _read(self, address: int) -> int:
         if SLCR <= address < SLCR + SLCR_SIZE:
             return self._system.read(address - SLCR)
-        return self.board.read_register(self._offset("read", address))
+        board = self.board
+        with board.lock:
+            return board.read_register(self._offset("read", address))
 
     def _write(self, address: int, value: int) -> None:
         if SLCR <= address < SLCR + SLCR_SIZE:
             self._system.write(address - SLCR, value)
         else:
-            self.board.write_register(self._offset("write", address), value)
+            board = self.board
+            with board.lock:
+                board.write_register(self._offset("write", address), value)
 
     def _offset(self, action: str, address: int) -> int:
         size = OVERLAYS[self._loaded].registers.size if self._loaded else 0
@@ -245,6 +252,13 @@ class SimulatedPynqZ2(Device):  # type: ignore[misc]  # PYNQ is untyped
     def _set_clock(self, hertz: float) -> None:
         if self._loaded is not None:
             self.board.clock_hz = hertz
+
+
+def _require_words(address: int, length: int) -> None:
+    if address < 0 or address % 4 or length < 1 or length % 4:
+        raise ValueError(
+            f"Registers are accessed by words of 4 bytes, not {length} bytes at {address:#x}"
+        )
 
 
 class _SimulatedMemory(PynqBuffer):  # type: ignore[misc]  # PYNQ is untyped

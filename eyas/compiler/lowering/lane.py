@@ -39,12 +39,9 @@ class ChannelParameters:
 def mantissa(ratio: float) -> tuple[int, int]:
     """``multiplier · 2^(exponent − 31)``, the multiplier 2^30 to 2^31 − 1, or 0 for 0."""
     fraction, exponent = math.frexp(ratio)
-    multiplier = math.floor(fraction * (1 << MULTIPLIER_FRACTION) + 0.5)
-    return (
-        (1 << (MULTIPLIER_FRACTION - 1), exponent + 1)
-        if multiplier == 1 << MULTIPLIER_FRACTION
-        else (multiplier, exponent)
-    )
+    one = 1 << MULTIPLIER_FRACTION
+    multiplier = math.floor(fraction * one + 0.5)
+    return (one // 2, exponent + 1) if multiplier == one else (multiplier, exponent)
 
 
 def scaling(multiplier: int, exponent: int, bias: int = 0) -> ChannelParameters:
