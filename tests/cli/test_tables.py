@@ -16,6 +16,7 @@ from eyas.cli.vision.run import LAYER_COLUMNS, layer_rows
 from eyas.services.loopback.system import JobReport
 from eyas.services.training.run import Settings
 
+FUSED = "functional_1/activation_2/Relu"
 LONG = "functional_1/activation_2/Relu;functional_1/batch_normalization_2/FusedBatchNormV3"
 WIDTHS = (60, 80, 120)
 
@@ -110,11 +111,22 @@ def test_a_row_reads_the_same_at_any_width(make) -> None:
 
 
 def test_names_are_wrapped_and_whole() -> None:
-    table = layers()
+    table = Table("t", ("layer", "cycles", "MACs"), ((LONG, "1,234", "147,456,000"), ("b", "", "")))
     for width in (*WIDTHS, 30):
         lines = table.lines(width)
         first = [line[:28].split("  ")[0] for line in lines]
         assert LONG in "".join(part.strip() for part in first), width
+
+
+def test_the_parts_of_a_fused_layer_do_not_fill_the_table() -> None:
+    """Published networks name a layer by all that was fused into it; the first part will do."""
+
+    def names(*given: str) -> list[str]:
+        layer = Layer("", "conv2d", 100, 10, 0.1, 90, 1, 1, 0).as_dict()
+        return [row[0] for row in layer_rows([layer | {"name": name} for name in given], 384)]
+
+    assert names(LONG, "b") == [FUSED, "b", "all"]
+    assert names(f"{FUSED};x", f"{FUSED};y") == [f"{FUSED};x", f"{FUSED};y", "all"]
 
 
 def test_fewer_tables_where_a_narrower_name_does() -> None:

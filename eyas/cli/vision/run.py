@@ -74,7 +74,8 @@ def run(
             "--trace",
             metavar="FILE",
             help="Write the waveform of every signal: .vcd, or .fst (smaller; needs zlib and lz4). "
-            "It is large, so take few pictures: *--limit 1*.",
+            "It is large, so take few pictures: *--limit 1*. The first time builds a second "
+            "simulator, which takes some minutes.",
         ),
     ] = None,
     json: JsonOption = False,
@@ -134,7 +135,7 @@ def run(
 
 
 LAYER_COLUMNS = (
-    "layer", "op", "cycles", "MACs", "share of peak", "array", "requant.", "drain", "tables",
+    "layer", "op", "cycles", "MACs", "of peak", "array", "requant.", "drain", "tables",
 )  # fmt: skip
 """Headings of :func:`layer_rows`: the last four say what a layer's cycles went to."""
 
@@ -166,9 +167,18 @@ def layer_rows(layers: list[dict[str, Any]], peak: int) -> list[tuple[str, ...]]
             *(f"{cycles:,}" if cycles else "–" for cycles in waits),
         )
 
+    names = _labels([item["name"] for item in layers])
     return [
-        *(row(item["name"], item["op"], item) for item in layers),
+        *(row(name, item["op"], item) for name, item in zip(names, layers, strict=True)),
         row("all", "", layer_sums(layers)),
+    ]
+
+
+def _labels(names: list[str]) -> list[str]:
+    """Names for a table: of a fused layer (``a;b;c``) the first part, where no other has it."""
+    first = [name.partition(";")[0] for name in names]
+    return [
+        part if first.count(part) == 1 else name for part, name in zip(first, names, strict=True)
     ]
 
 
@@ -181,12 +191,13 @@ def layer_sums(layers: list[dict[str, Any]]) -> dict[str, int]:
 def _lines(found: Measured, accuracy: float | None) -> list[str]:
     lines = [
         cycles_line(found),
-        "Of these cycles the array waited "
+        "Of the core's cycles the array waited "
         + ", ".join(f"{cycles:,} for {STALLS[cause]}" for cause, cycles in stalls(found).items()),
         f"{found.host_us:,.1f} µs of Python a picture, without the simulation",
     ]
     if accuracy is not None:
-        lines.append(f"Accuracy on {len(found.outputs)} pictures: {accuracy:.2%}")
+        count = len(found.outputs)
+        lines.append(f"Accuracy on {count:,} picture{'s' * (count != 1)}: {accuracy:.2%}")
     return lines
 
 
