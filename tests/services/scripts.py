@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from eyas.services.aggregation.aggregator import Aggregator
+from eyas.services.aggregation.client import ServiceAggregator
 from eyas.services.aggregation.reference import ReferenceAggregator
 from eyas.services.hook.thc_hook import ThcState, thc_hook
 from tests.services import jobs
@@ -18,13 +20,20 @@ from tests.services import jobs
 OVERFLOW = 3e38
 
 
-def in_subgroups(rank: int, size: int) -> Tensor:
+AGGREGATORS: dict[str, Callable[[], Aggregator | None]] = {
+    "reference": ReferenceAggregator,
+    "service": lambda: ServiceAggregator("model"),
+    "bypass": lambda: None,
+}
+
+
+def in_subgroups(rank: int, size: int, aggregator: str) -> Tensor:
     """Neighbours train in groups of ``size``, each on the data of ranks 0, 1, …"""
     world = dist.get_world_size()
     groups = [dist.new_group(list(range(first, first + size))) for first in range(0, world, size)]
     group = groups[rank // size]
     ddp = DistributedDataParallel(jobs.model(), process_group=group, bucket_cap_mb=0.004)
-    state = ThcState(ddp, ReferenceAggregator())
+    state = ThcState(ddp, AGGREGATORS[aggregator]())
     try:
         ddp.register_comm_hook(state, thc_hook)
         jobs.steps(rank % size, ddp, 0, 4)

@@ -33,12 +33,13 @@ def refused(answers, kind: str, message: str) -> None:
         assert message in answer.message
 
 
-def test_subgroups_train_as_worlds_of_their_own(four: Ranks, two: Ranks) -> None:
+@pytest.mark.parametrize("aggregator", scripts.AGGREGATORS)
+def test_subgroups_train_as_worlds_of_their_own(four: Ranks, two: Ranks, aggregator: str) -> None:
     """Two groups of two in a world of four: each has the weights of a world of two."""
-    alone = two.run(scripts.in_subgroups, 2)[0]
-    for weights in four.run(scripts.in_subgroups, 2):
+    alone = two.run(scripts.in_subgroups, 2, aggregator)[0]
+    for weights in four.run(scripts.in_subgroups, 2, aggregator):
         assert torch.equal(weights, alone)
-    assert not torch.equal(four.run(scripts.in_subgroups, 4)[0], alone)
+    assert not torch.equal(four.run(scripts.in_subgroups, 4, aggregator)[0], alone)
 
 
 def test_groups_that_overlap(ranks: Ranks) -> None:
