@@ -10,9 +10,12 @@ from amaranth.back import rtlil
 from eyas import SMALL_VISION
 from eyas.interfaces.fields import Record
 from eyas.interfaces.switch.registers import RING_LOG2, SWITCH_REGISTERS
+from eyas.interfaces.thc.registers import DESCRIPTOR, THC_REGISTERS
 from eyas.interfaces.vision.isa import INSTRUCTION, PARAMETER
 from hdl.switch.layouts import settings_layout
 from hdl.switch.rings.ring_shapes import address_shape, entries_shape, index_shape, mask_shape
+from hdl.thc.jobs.aggregate_job import aggregation_layout
+from hdl.thc.jobs.job_table import limits_layout
 from hdl.vision.datapath.drain import Drain
 from hdl.vision.datapath.write_back import WriteBack
 from hdl.vision.interfaces import parameter_layout
@@ -108,3 +111,14 @@ def test_the_rings_count_and_address_as_their_registers_do():
         assert SWITCH_REGISTERS[register].by_name["address"].width == address, register
     most = 1 << RING_LOG2[1]
     assert (1 << mask_shape.width) == most < (1 << entries_shape.width)
+
+
+def test_thcs_limits_and_jobs_are_fields_of_its_registers_and_descriptor():
+    limits = THC_REGISTERS["job_limits"].by_name
+    assert {name: field.shape.width for name, field in limits_layout} == {
+        name: field.width for name, field in limits.items()
+    }
+    for name, field in aggregation_layout:
+        if name != "wide":
+            described = DESCRIPTOR.by_name["count" if name == "words" else name]
+            assert field.shape.width == described.width, name
