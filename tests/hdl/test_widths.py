@@ -9,9 +9,13 @@ from amaranth.back import rtlil
 
 from eyas import SMALL_VISION
 from eyas.interfaces.fields import Record
-from eyas.interfaces.switch.registers import SWITCH_REGISTERS
+from eyas.interfaces.switch.registers import RING_LOG2, SWITCH_REGISTERS
+from eyas.interfaces.thc.registers import DESCRIPTOR, THC_REGISTERS
 from eyas.interfaces.vision.isa import INSTRUCTION, PARAMETER
 from hdl.switch.layouts import settings_layout
+from hdl.switch.rings.ring_shapes import address_shape, entries_shape, index_shape, mask_shape
+from hdl.thc.jobs.aggregate_job import aggregation_layout
+from hdl.thc.jobs.job_table import limits_layout
 from hdl.vision.datapath.drain import Drain
 from hdl.vision.datapath.write_back import WriteBack
 from hdl.vision.interfaces import parameter_layout
@@ -89,3 +93,32 @@ def test_the_switchs_settings_are_fields_of_its_registers():
     fields = SWITCH_REGISTERS["policy"].fields + SWITCH_REGISTERS["scan"].fields
     widths = {"scan_period" if f.name == "period" else f.name: f.width for f in fields}
     assert {name: field.shape.width for name, field in settings_layout} == widths
+
+
+def test_the_rings_count_and_address_as_their_registers_do():
+    index, address = index_shape.width, address_shape.width
+    for register, field in (
+        ("ingress_doorbell", "producer"),
+        ("ingress", "producer"),
+        ("ingress", "consumer"),
+        ("egress_acknowledge", "consumer"),
+        ("egress", "producer"),
+        ("egress", "consumer"),
+        ("error", "index"),
+    ):
+        assert SWITCH_REGISTERS[register].by_name[field].width == index, register
+    for register in ("ingress_base", "egress_base", "window_base", "window_end", "error_address"):
+        assert SWITCH_REGISTERS[register].by_name["address"].width == address, register
+    most = 1 << RING_LOG2[1]
+    assert (1 << mask_shape.width) == most < (1 << entries_shape.width)
+
+
+def test_thcs_limits_and_jobs_are_fields_of_its_registers_and_descriptor():
+    limits = THC_REGISTERS["job_limits"].by_name
+    assert {name: field.shape.width for name, field in limits_layout} == {
+        name: field.width for name, field in limits.items()
+    }
+    for name, field in aggregation_layout:
+        if name != "wide":
+            described = DESCRIPTOR.by_name["count" if name == "words" else name]
+            assert field.shape.width == described.width, name

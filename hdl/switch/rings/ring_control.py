@@ -11,7 +11,13 @@ from eyas.interfaces.switch.registers import (
     SwitchPlace,
 )
 from hdl.parts.layout import register_layout
-from hdl.switch.rings.ring_writer import trouble_layout
+from hdl.switch.rings.ring_shapes import (
+    address_shape,
+    entries_shape,
+    index_shape,
+    place_shape,
+    trouble_layout,
+)
 
 __all__ = ["RingControl"]
 
@@ -23,13 +29,13 @@ class RingControl(wiring.Component):
     -------
     command : In, command_strobe : In(1)
         CONTROL as it is written.
-    ingress_base, egress_base, window_base, window_end : In(32)
+    ingress_base, egress_base, window_base, window_end : In
         Addresses, taken at a start.
     sizes : In
         RING_SIZES, likewise.
     doorbell, acknowledge : In, with strobes
         Indices as they are written.
-    consumed, produced : In(16)
+    consumed, produced : In
         Where the reader and the writer are.
     idle : In(1)
         Nothing is under way.
@@ -39,9 +45,9 @@ class RingControl(wiring.Component):
         High for one cycle; everything below stands from the next one on.
     running, dropping : Out(1)
         Descriptors are taken; packets are dropped.
-    ingress_at, egress_at, window_from, window_to : Out(32)
-    ingress_entries, egress_entries : Out(13)
-    producer, consumer : Out(16)
+    ingress_at, egress_at, window_from, window_to : Out
+    ingress_entries, egress_entries : Out
+    producer, consumer : Out
         The doorbell, and the acknowledgement, as taken.
     acknowledged : Out(1)
         High for one cycle: an acknowledgement was taken.
@@ -59,34 +65,34 @@ class RingControl(wiring.Component):
             {
                 "command": In(layout("control")),
                 "command_strobe": In(1),
-                "ingress_base": In(32),
-                "egress_base": In(32),
-                "window_base": In(32),
-                "window_end": In(32),
+                "ingress_base": In(address_shape),
+                "egress_base": In(address_shape),
+                "window_base": In(address_shape),
+                "window_end": In(address_shape),
                 "sizes": In(layout("ring_sizes")),
-                "doorbell": In(16),
+                "doorbell": In(index_shape),
                 "doorbell_strobe": In(1),
-                "acknowledge": In(16),
+                "acknowledge": In(index_shape),
                 "acknowledge_strobe": In(1),
-                "consumed": In(16),
-                "produced": In(16),
+                "consumed": In(index_shape),
+                "produced": In(index_shape),
                 "idle": In(1),
                 "reader_failed": In(1),
                 "reader_trouble": In(trouble_layout),
-                "reader_place": In(8),
+                "reader_place": In(place_shape),
                 "writer_failed": In(1),
                 "writer_trouble": In(trouble_layout),
                 "start": Out(1),
                 "running": Out(1),
                 "dropping": Out(1),
-                "ingress_at": Out(32),
-                "egress_at": Out(32),
-                "window_from": Out(32),
-                "window_to": Out(32),
-                "ingress_entries": Out(13),
-                "egress_entries": Out(13),
-                "producer": Out(16),
-                "consumer": Out(16),
+                "ingress_at": Out(address_shape),
+                "egress_at": Out(address_shape),
+                "window_from": Out(address_shape),
+                "window_to": Out(address_shape),
+                "ingress_entries": Out(entries_shape),
+                "egress_entries": Out(entries_shape),
+                "producer": Out(index_shape),
+                "consumer": Out(index_shape),
                 "acknowledged": Out(1),
                 "error": Out(layout("error")),
                 "error_address": Out(layout("error_address")),
@@ -100,7 +106,7 @@ class RingControl(wiring.Component):
         command, strobe = self.command, self.command_strobe
 
         # What software may not do: a start, an index.
-        refused, refused_index = Signal(8), Signal(16)
+        refused, refused_index = Signal(8), Signal(index_shape)
         bases = (self.ingress_base, self.egress_base, self.window_base)
         logs = (self.sizes.ingress_log2, self.sizes.egress_log2)
         crooked = sum((base[:3] != 0 for base in bases[1:]), bases[0][:3] != 0) != 0
@@ -135,8 +141,8 @@ class RingControl(wiring.Component):
 
         # An index is checked in the cycle after its write.
         rung, took = Signal(), Signal()
-        ahead, posted, taken = Signal(16), Signal(16), Signal(16)
-        doorbell, acknowledge = Signal(16), Signal(16)
+        ahead, posted, taken = Signal(index_shape), Signal(index_shape), Signal(index_shape)
+        doorbell, acknowledge = Signal(index_shape), Signal(index_shape)
         m.d.sync += [
             rung.eq(self.doorbell_strobe),
             doorbell.eq(self.doorbell),
@@ -146,7 +152,7 @@ class RingControl(wiring.Component):
             acknowledge.eq(self.acknowledge),
             taken.eq(self.acknowledge - self.consumer),
         ]
-        waiting = Signal(16)
+        waiting = Signal(index_shape)
         m.d.sync += waiting.eq(self.produced - self.consumer)
         with m.If(rung):
             with m.If((ahead > self.ingress_entries) | (ahead < posted)):

@@ -16,11 +16,18 @@ from eyas.interfaces.switch.registers import (
 )
 from hdl.parts.axi import Axi4
 from hdl.parts.burst_reader import BurstReader
-from hdl.parts.layout import record_layout
+from hdl.parts.layout import field_shape, record_layout
 from hdl.parts.memory_ports import bus_error
 from hdl.parts.stream import StreamBuffer, StreamFifo
 from hdl.switch.layouts import frame_layout
-from hdl.switch.rings.ring_writer import trouble_layout
+from hdl.switch.rings.ring_shapes import (
+    address_shape,
+    entries_shape,
+    index_shape,
+    mask_shape,
+    place_shape,
+    trouble_layout,
+)
 
 __all__ = ["RingReader"]
 
@@ -44,7 +51,14 @@ class _Order(enum.IntEnum):
     """A descriptor that was refused."""
 
 
-_order_layout = data.StructLayout({"kind": _Order, "size": 16, "address": 32, "code": 8})
+_order_layout = data.StructLayout(
+    {
+        "kind": _Order,
+        "size": field_shape(INGRESS_DESCRIPTOR, "size"),
+        "address": address_shape,
+        "code": 8,
+    }
+)
 
 
 class RingReader(wiring.Component):
@@ -68,9 +82,9 @@ class RingReader(wiring.Component):
     base, entries, window_base, window_end : In
         The ring, its size (a power of two), and where frames may lie; stay from the cycle behind
         ``start`` on.
-    producer : In(16)
+    producer : In
         Descriptors that are there.
-    consumer : Out(16)
+    consumer : Out
         Descriptors done with.
     o : Out(stream of frame_layout)
         Frames.
@@ -81,7 +95,7 @@ class RingReader(wiring.Component):
     lost : Out(1)
         With ``failed``: a frame was lost to a bus error.
     trouble : Out(trouble_layout)
-    place : Out(8)
+    place : Out
         SwitchPlace.
     idle : Out(1)
         Nothing is to be read or under way.
@@ -95,18 +109,18 @@ class RingReader(wiring.Component):
                 "bus_r": bus["r"],
                 "start": In(1),
                 "running": In(1),
-                "base": In(32),
-                "entries": In(13),
-                "window_base": In(32),
-                "window_end": In(32),
-                "producer": In(16),
-                "consumer": Out(16),
+                "base": In(address_shape),
+                "entries": In(entries_shape),
+                "window_base": In(address_shape),
+                "window_end": In(address_shape),
+                "producer": In(index_shape),
+                "consumer": Out(index_shape),
                 "o": Out(stream.Signature(frame_layout)),
                 "done": Out(1),
                 "failed": Out(1),
                 "lost": Out(1),
                 "trouble": Out(trouble_layout),
-                "place": Out(8),
+                "place": Out(place_shape),
                 "idle": Out(1),
             }
         )
@@ -131,12 +145,12 @@ class RingReader(wiring.Component):
 
     def _ask(self, m, request, descriptor, order):
         """Ask for descriptors and frames; returns whether there is more to ask for."""
-        fetched = Signal(16)
+        fetched = Signal(index_shape)
         promised = Signal(range(_DESCRIPTORS + 1))  # descriptors asked for and not yet used
-        there, batch = Signal(16), Signal(range(_BATCH + 1))
+        there, batch = Signal(index_shape), Signal(range(_BATCH + 1))
         wants, fetches, uses = Signal(), Signal(), Signal()
         to_end = _BATCH - fetched[: _BATCH.bit_length() - 1]
-        mask = Signal(12)
+        mask = Signal(mask_shape)
         m.d.sync += mask.eq(self.entries - 1)
 
         # Looked up anew after each request.
@@ -160,7 +174,7 @@ class RingReader(wiring.Component):
         below, crooked, wrong_size = (
             Signal(name=name, reset_less=True) for name in ("below", "crooked", "wrong_size")
         )
-        end = Signal(33, reset_less=True)
+        end = Signal(address_shape.width + 1, reset_less=True)
         beats = Signal(8, reset_less=True)
         code = Signal(8, reset_less=True)
         asks_frame, takes_turn = Signal(), Signal()

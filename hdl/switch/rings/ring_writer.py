@@ -1,7 +1,7 @@
 """Packets into the egress ring."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.switch.config import SwitchConfig
@@ -9,11 +9,15 @@ from eyas.interfaces.switch.registers import EGRESS_STRIDE
 from hdl.parts.memory_ports import WritePort, bus_error
 from hdl.parts.stream import StreamFifo
 from hdl.switch.out.framer import Framer, packet_words, word_layout
+from hdl.switch.rings.ring_shapes import (
+    address_shape,
+    entries_shape,
+    index_shape,
+    mask_shape,
+    trouble_layout,
+)
 
-__all__ = ["RingWriter", "trouble_layout"]
-
-trouble_layout = data.StructLayout({"code": 8, "index": 16, "address": 32})
-"""An error of a ring: SwitchCode, ring index and address."""
+__all__ = ["RingWriter"]
 
 
 class RingWriter(wiring.Component):
@@ -35,15 +39,15 @@ class RingWriter(wiring.Component):
         Memory.
     start : In(1)
         Begin with index 0 at ``base``; only while ``idle``.
-    base : In(32)
+    base : In
         The ring; stays from the cycle behind ``start`` on.
-    entries : In(13)
+    entries : In
         Its size, a power of two; likewise.
-    consumer : In(16)
+    consumer : In
         Entries that are free again.
     drop : In(1)
         Packets not begun are dropped.
-    producer : Out(16)
+    producer : Out
         Entries that stand in memory.
     written, lost : Out(1)
         High for one cycle when a packet is; ``trouble`` goes with ``lost``.
@@ -62,11 +66,11 @@ class RingWriter(wiring.Component):
                 "i": In(stream.Signature(word_layout)),
                 "write": Out(WritePort()),
                 "start": In(1),
-                "base": In(32),
-                "entries": In(13),
-                "consumer": In(16),
+                "base": In(address_shape),
+                "entries": In(entries_shape),
+                "consumer": In(index_shape),
                 "drop": In(1),
-                "producer": Out(16),
+                "producer": Out(index_shape),
                 "written": Out(1),
                 "lost": Out(1),
                 "trouble": Out(trouble_layout),
@@ -80,14 +84,17 @@ class RingWriter(wiring.Component):
         request, beats, response = self.write.request, self.write.beats, self.write.response
 
         # Entries: the next one to be asked for, the next one to be answered.
-        asked, answered = Signal(16), self.producer
-        ask_at, answer_at = Signal(32, reset_less=True), Signal(32, reset_less=True)
-        mask = Signal(12)
-        used, room = Signal(16), Signal()
+        asked, answered = Signal(index_shape), self.producer
+        ask_at, answer_at = (
+            Signal(address_shape, reset_less=True),
+            Signal(address_shape, reset_less=True),
+        )
+        mask = Signal(mask_shape)
+        used, room = Signal(index_shape), Signal()
         m.d.sync += mask.eq(self.entries - 1)
 
         def advance(index, address):
-            at_end = (index[:12] & mask) == mask
+            at_end = (index[: mask_shape.width] & mask) == mask
             return [
                 index.eq(index + 1),
                 address.eq(Mux(at_end, self.base, address + EGRESS_STRIDE)),

@@ -11,7 +11,9 @@ from eyas.interfaces.thc.formats import (
     MULTIPLIER_BITS,
     NO_WORKER,
 )
+from eyas.interfaces.thc.registers import DESCRIPTOR
 from hdl.parts.arithmetic import DelayLine, valid_after
+from hdl.parts.layout import field_shape
 from hdl.parts.stream import StreamFifo
 from hdl.thc.encode.quantizer import WHOLE_BITS, Quantizer
 from hdl.thc.encode.threefry import Threefry
@@ -26,7 +28,9 @@ NUMBER_BITS = 35 - BLOCK_LOG2
 block_layout = data.StructLayout({"multiplier": MULTIPLIER_BITS, "number": NUMBER_BITS, "last": 1})
 """A block to come: its multiplier, its number in its stream, whether no other follows at once."""
 
-draw_layout = data.StructLayout({"seed": 64, "step": 32, "worker": 32, "stream": 32})
+draw_layout = data.StructLayout(
+    {name: field_shape(DESCRIPTOR, name) for name in ("seed", "step", "worker", "stream")}
+)
 """What random bits depend on beside the coordinate; ``worker`` is the worker's number plus 1."""
 
 

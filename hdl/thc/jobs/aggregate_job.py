@@ -6,10 +6,13 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.thc.config import ThcConfig
+from eyas.interfaces.thc.registers import DESCRIPTOR, RESULT
 from hdl.parts.axi import BYTES_PER_BEAT
 from hdl.parts.burst_reader import worse
+from hdl.parts.layout import field_shape
 from hdl.parts.memory_ports import ReadPort, WritePort, bus_error
 from hdl.parts.stream import StreamFifo
+from hdl.thc.jobs.job_table import limits_layout
 from hdl.thc.lanes.packet_adder import PacketAdder
 from hdl.thc.lanes.packets import Emit
 from hdl.thc.lanes.row_words import WORD_BITS, RowWords
@@ -18,9 +21,17 @@ from hdl.thc.lanes.table_lookup import TableWritePort
 __all__ = ["AggregateJob", "aggregation_layout"]
 
 aggregation_layout = data.StructLayout(
-    {"source": 32, "stride": 32, "words": 32, "output": 32, "workers": 8, "job": 8, "wide": 1}
+    {
+        "source": field_shape(DESCRIPTOR, "source"),
+        "stride": field_shape(DESCRIPTOR, "stride"),
+        "words": field_shape(DESCRIPTOR, "count"),
+        "output": field_shape(DESCRIPTOR, "output"),
+        "workers": field_shape(DESCRIPTOR, "workers"),
+        "job": field_shape(DESCRIPTOR, "job"),
+        "wide": limits_layout["wide"].shape,
+    }
 )
-"""What to add: as in the descriptor, and the job's width of sums."""
+"""What to add: fields of the descriptor, and the training job's width of sums."""
 
 
 class AggregateJob(wiring.Component):
@@ -39,7 +50,7 @@ class AggregateJob(wiring.Component):
     -------
     start : In(stream of aggregation_layout)
         What to add: at least a word of at least a worker; held until it is taken, at the end.
-    done : Out(8)
+    done : Out
         With ``start.ready``: ThcCode, BUS_SLAVE or BUS_DECODE, the worst answer.
     table : In(TableWritePort)
         Sets a job's table.
@@ -58,7 +69,7 @@ class AggregateJob(wiring.Component):
         super().__init__(
             {
                 "start": In(stream.Signature(aggregation_layout)),
-                "done": Out(8),
+                "done": Out(field_shape(RESULT, "code")),
                 "table": In(TableWritePort(config)),
                 "read": Out(ReadPort()),
                 "write": Out(WritePort()),
@@ -157,7 +168,7 @@ class AggregateJob(wiring.Component):
         slot = Signal(ceil_log2(config.slots))
         first = Signal(init=1)
         count = Signal(range(config.packet_beats(False) + 1), init=1)
-        fed_words = Signal(32)
+        fed_words = Signal.like(self.start.p.words)
         final = worker == job.workers
         m.d.comb += [
             i.p.header.slot.eq(slot),

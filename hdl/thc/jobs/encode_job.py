@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from eyas.interfaces.thc.config import TABLE_ENTRY_BITS, ThcConfig
 from eyas.interfaces.thc.formats import MULTIPLIER_BITS
-from eyas.interfaces.thc.registers import ENCODE_WORDS
+from eyas.interfaces.thc.registers import DESCRIPTOR, ENCODE_LIMIT, ENCODE_WORDS, RESULT
 from hdl.parts.burst_reader import worse
+from hdl.parts.layout import field_shape
 from hdl.parts.memory_ports import ReadPort, WritePort, bus_error
 from hdl.thc.encode.encoder import NUMBER_BITS, Encoder, draw_layout
 from hdl.thc.encode.quantizer import WHOLE_BITS
@@ -19,9 +20,9 @@ def encoding_layout(config: ThcConfig) -> data.StructLayout:
     """What to encode, as in the descriptor; ``blocks`` 1 to ENCODE_LIMIT."""
     return data.StructLayout(
         {
-            "source": 32,
-            "output": 32,
-            "blocks": 16,
+            "source": field_shape(DESCRIPTOR, "source"),
+            "output": field_shape(DESCRIPTOR, "output"),
+            "blocks": range(ENCODE_LIMIT + 1),
             "first": NUMBER_BITS,
             "draw": draw_layout,
             "granularity": WHOLE_BITS,
@@ -42,7 +43,7 @@ class EncodeJob(wiring.Component):
     -------
     start : In(stream of encoding_layout)
         What to encode; held until it is taken, at the end.
-    done : Out(8)
+    done : Out
         With ``start.ready``: ThcCode, BUS_SLAVE or BUS_DECODE, the worst answer.
     read, write : Out(ReadPort), Out(WritePort)
         Memory.
@@ -54,7 +55,7 @@ class EncodeJob(wiring.Component):
         super().__init__(
             {
                 "start": In(stream.Signature(encoding_layout(config))),
-                "done": Out(8),
+                "done": Out(field_shape(RESULT, "code")),
                 "read": Out(ReadPort()),
                 "write": Out(WritePort()),
             }

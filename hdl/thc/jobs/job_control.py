@@ -13,11 +13,12 @@ from eyas.interfaces.thc.registers import (
     ENCODE_LIMIT,
     RESULT,
     RESULT_MAGIC,
+    THC_REGISTERS,
     JobKind,
     ThcCode,
 )
 from hdl.parts.axi import BYTES_PER_BEAT
-from hdl.parts.layout import record_layout
+from hdl.parts.layout import field_shape, record_layout
 from hdl.parts.memory_ports import ReadPort, WritePort, bus_error
 from hdl.thc.jobs.job_table import limits_layout
 from hdl.thc.lanes.table_check import TableCheck
@@ -26,7 +27,7 @@ __all__ = ["DescriptorJobControl", "report_layout"]
 
 WORDS = DESCRIPTOR.word_count
 
-report_layout = data.StructLayout({"code": 8, "tag": 16})
+report_layout = data.StructLayout({name: field_shape(RESULT, name) for name in ("code", "tag")})
 """How a job ended."""
 
 
@@ -45,7 +46,7 @@ class DescriptorJobControl(wiring.Component):
     -------
     ring : In(1)
         High for one cycle: begin with ``address``.
-    address : In(32)
+    address : In
         Of a descriptor.
     read, write : Out(ReadPort), Out(WritePort)
         Memory, while ``run`` is low.
@@ -57,7 +58,7 @@ class DescriptorJobControl(wiring.Component):
         High until ``ran``: do what the descriptor asks for.
     ran : In(1)
         It is done, with ``ran_code``.
-    ran_code : In(8)
+    ran_code : In
         ThcCode.
     idle : Out(1)
         No descriptor is at work.
@@ -76,7 +77,7 @@ class DescriptorJobControl(wiring.Component):
         super().__init__(
             {
                 "ring": In(1),
-                "address": In(32),
+                "address": In(field_shape(THC_REGISTERS["doorbell"], "address")),
                 "read": Out(ReadPort()),
                 "write": Out(WritePort()),
                 "descriptor": Out(record_layout(DESCRIPTOR)),
@@ -84,7 +85,7 @@ class DescriptorJobControl(wiring.Component):
                 "is_open": In(1),
                 "run": Out(1),
                 "ran": In(1),
-                "ran_code": In(8),
+                "ran_code": In(field_shape(RESULT, "code")),
                 "idle": Out(1),
                 "ended": Out(1),
                 "interrupt": Out(1),
@@ -100,7 +101,7 @@ class DescriptorJobControl(wiring.Component):
         words = [Signal(64, name=f"word{i}", reset_less=True) for i in range(WORDS)]
         descriptor = self.descriptor
         place = Signal(range(WORDS))
-        code = Signal(8)
+        code = Signal(field_shape(RESULT, "code"))
         recognised = Signal()
         cycles = Signal(32, reset_less=True)
         m.submodules.check = check = TableCheck(self.config)

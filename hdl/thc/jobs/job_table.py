@@ -7,14 +7,18 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from eyas.interfaces.thc.config import ThcConfig
-from eyas.interfaces.thc.registers import ThcCode
+from eyas.interfaces.thc.registers import DESCRIPTOR, THC_REGISTERS, ThcCode
+from hdl.parts.layout import field_shape
 from hdl.thc.lanes.table_check import TableCheck
 from hdl.thc.lanes.table_lookup import TableWritePort
 
 __all__ = ["TrainingJobTable", "limits_layout"]
 
-limits_layout = data.StructLayout({"workers": 8, "granularity": 8, "wide": 1})
-"""What a job is opened with."""
+_LIMITS = THC_REGISTERS["job_limits"]
+limits_layout = data.StructLayout(
+    {name: field_shape(_LIMITS, name) for name in ("workers", "granularity", "wide")}
+)
+"""What a training job is opened with: the fields of JOB_LIMITS."""
 
 
 class TrainingJobTable(wiring.Component):
@@ -34,7 +38,7 @@ class TrainingJobTable(wiring.Component):
     -------
     open, close : In(1)
         Commands; ``job``, ``limits`` and ``table`` stay as they are until ``busy`` is low.
-    job : In(8)
+    job : In
         The job that they are about.
     limits : In(limits_layout)
         Opens with these.
@@ -42,11 +46,11 @@ class TrainingJobTable(wiring.Component):
         And with this table, entry 0 lowest.
     running : In(1)
         Packets of ``running_job`` are under way.
-    running_job : In(8)
+    running_job : In
         The job whose limits are ``current``.
     busy : Out(1)
         A command is being worked on.
-    code : Out(8)
+    code : Out
         How the last one ended.
     opened : Out(jobs)
         Bit i: job i is open.
@@ -64,13 +68,13 @@ class TrainingJobTable(wiring.Component):
             {
                 "open": In(1),
                 "close": In(1),
-                "job": In(8),
+                "job": In(field_shape(THC_REGISTERS["job_select"], "job")),
                 "limits": In(limits_layout),
                 "table": In(config.table_bits),
                 "running": In(1),
-                "running_job": In(8),
+                "running_job": In(field_shape(DESCRIPTOR, "job")),
                 "busy": Out(1),
-                "code": Out(8),
+                "code": Out(field_shape(THC_REGISTERS["job_status"], "code")),
                 "opened": Out(config.jobs),
                 "current": Out(limits_layout),
                 "current_open": Out(1),

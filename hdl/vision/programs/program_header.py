@@ -102,7 +102,7 @@ class HeaderCheck(wiring.Component):
             (0, header.source_words, config.activation_bytes // 8),
             (0, header.output_count, plane_capacity(config)),
         ):
-            end = Signal(33, name=f"end{len(fits)}")
+            end = Signal(len(header.source_words) + 1, name=f"end{len(fits)}")
             fit = Signal(name=f"fit{len(fits)}")
             m.d.sync += [end.eq(base + words), fit.eq(end <= capacity)]
             fits.append(fit)
