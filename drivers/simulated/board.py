@@ -58,7 +58,8 @@ class SimulatedBoard(Board):
 
     The same calls on the same board take the same cycles each time. Simulated time passes only
     inside :meth:`read_register`, :meth:`write_register`, :meth:`wait_interrupt`, :meth:`reset` and
-    :meth:`run`. Boards are independent of each other; one board is not for two threads at once.
+    :meth:`run`. Boards are independent of each other. Threads may share a board: each access to its
+    simulation is alone, under :attr:`lock`.
 
     Parameters
     ----------
@@ -128,10 +129,12 @@ class SimulatedBoard(Board):
     # What every board does.
 
     def _read_register(self, offset: int) -> int:
-        return self._model.read_register(offset)
+        with self.lock:
+            return self._model.read_register(offset)
 
     def _write_register(self, offset: int, value: int) -> None:
-        self._model.write_register(offset, value)
+        with self.lock:
+            self._model.write_register(offset, value)
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> SimulatedBuffer:
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -177,13 +180,15 @@ class SimulatedBoard(Board):
 
     def _counters(self) -> tuple[int, int, int]:
         self._require_open("count cycles")
-        return self._model.counters()
+        with self.lock:
+            return self._model.counters()
 
     def run(self, cycles: int) -> None:
         """Let ``cycles`` cycles pass."""
         self._require_open("run")
         for start in range(0, cycles, _SLICE):
-            self._model.run(min(_SLICE, cycles - start))
+            with self.lock:
+                self._model.run(min(_SLICE, cycles - start))
 
     def run_bare(self, cycles: int) -> None:
         """Toggle the overlay's clock ``cycles`` times and do nothing else, for benchmarks.
@@ -191,7 +196,8 @@ class SimulatedBoard(Board):
         The memory answers no access in the meantime.
         """
         self._require_open("run")
-        self._model.run_bare(cycles)
+        with self.lock:
+            self._model.run_bare(cycles)
 
     def set_memory(self, memory: MemoryModel) -> None:
         """Change latency and bandwidth."""

@@ -221,19 +221,13 @@ def _contents(opened: Board, registers: RegisterBlock) -> dict[str, Any]:
 
 def _through_pynq(remote: str | None) -> tuple[bool, str]:
     """Whether PYNQ finds a device, and which or why not."""
-    import os
-
     from drivers.errors import NoBoard
-    from drivers.real.pynq_board import require_pynq
+    from drivers.real.pynq_finding import find_device, remote_device, require_pynq
 
-    if remote is not None:
-        os.environ["PYNQ_REMOTE_DEVICES"] = remote
     try:
-        device = require_pynq().Device.active_device
+        device = find_device(require_pynq()) if remote is None else remote_device(remote)
     except NoBoard as error:
         return False, str(error)
-    except RuntimeError:
-        return False, "PYNQ finds no device; run on the board as root, or name one with --remote"
     return True, f"{device.name} ({getattr(device, 'arch', 'unknown architecture')})"
 
 
