@@ -91,9 +91,10 @@ class Peers:
         self._life = Liveness(self._store, self.rank, self.size)
         self._meet()
         try:
+            # gloo breaks all connections at its own timeout: it must not come before ours.
             # Not by new_group, whose names depend on the groups that a rank has been in.
             self._gloo: Any = distributed_c10d.ProcessGroupGloo(
-                store, self.rank, self.size, timedelta(seconds=timeout)
+                store, self.rank, self.size, timedelta(seconds=2 * timeout + grace)
             )
         except RuntimeError as error:
             self._explain("Connecting the workers", error, late=True)
@@ -168,12 +169,13 @@ class Peers:
             self._explain(what, error)
 
     def _wait(self, begin: Callable[[], dist.Work], what: str) -> None:
-        last = time.monotonic() + self.timeout
+        began = time.monotonic()
+        last = began + self.timeout
         left = float("inf")  # when a worker was seen to have left: what it sent may be under way
         try:
             work = begin()
         except RuntimeError as error:
-            self._explain(what, error)
+            self._explain(what, error, new=True)
         while True:
             try:
                 work.wait(_TURN)
@@ -183,7 +185,8 @@ class Peers:
                     break  # it failed, or ended just after the turn: asking again tells
                 now = time.monotonic()
                 if now > last or now > left + self.grace or self._somebody_failed():
-                    self._explain(what, error, late=now > last)
+                    new = now < began + 2 * _TURN.total_seconds()
+                    self._explain(what, error, late=now > last, new=new)
                 if self._somebody_left():
                     left = min(left, now)
         try:
@@ -203,14 +206,18 @@ class Peers:
         except RuntimeError:
             return True
 
-    def _explain(self, what: str, error: Exception, late: bool = False) -> NoReturn:
+    def _explain(
+        self, what: str, error: Exception, late: bool = False, new: bool = False
+    ) -> NoReturn:
         """Raise PeerLost with the names of those that are gone, or too late.
 
-        The first worker that knows tells the others, so that all say the same, and one that comes
-        when the others have given up is told why.
+        The first worker that knows tells the others, so that all say the same.  A ``new`` one has
+        only just come: when the others have given up waiting, it is the late one itself.
         """
         detail = " ".join(str(error).split())
         try:
+            if new and self._store.check(["failed"]) and self._store.get("failed") == b"late":
+                self._await_verdict({self.rank: Sign.ALIVE}, detail)
             if not self._store.check(["verdict"]):
                 self._life.wait()
                 if not self._store.check(["failed"]):
@@ -226,6 +233,14 @@ class Peers:
                 f"(rank 0, unless torchrun does) has ended ({detail})"
             ) from error
         raise PeerLost(f"{what} failed: {verdict}") from error
+
+    def _await_verdict(self, signs: dict[int, Sign], detail: str) -> None:
+        """Stay until the others have looked who is alive; then say it, if nobody has."""
+        last = time.monotonic() + 2 * self.grace
+        while not self._store.check(["verdict"]):
+            if time.monotonic() > last:
+                self._store.set("verdict", self._verdict(signs, True, detail))
+            time.sleep(0.05)
 
     def _verdict(self, signs: dict[int, Sign], late: bool, detail: str) -> str:
         """Who is to blame, in the rest of a sentence."""
