@@ -144,7 +144,7 @@ def _print(results: dict[str, Any]) -> None:
         for what, key in (
             ("core", "core_cycles"),
             ("doorbell to interrupt", "end_to_end_cycles"),
-            ("sustained, one behind the other", "sustained_cycles"),
+            ("sustained, in a queue", "sustained_cycles"),
         ):
             console.print(
                 f"  {what:32} {found[key]:>9,} cycles   infinite bandwidth {fast[key]:>9,}"

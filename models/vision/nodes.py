@@ -147,7 +147,7 @@ class Requantize(Node):
     ----------
     float32_ratio : bool
         Whether the ratio of the scales is itself a float32, as in LiteRT's RELU kernels, or a
-        float64, as in its QUANTIZE.  They differ where the float32 makes a tie of what is none.
+        float64, as in its QUANTIZE.  They differ where rounding to float32 makes a tie.
     """
 
     float32_ratio: bool = False

@@ -136,7 +136,7 @@ def run(
         typer.Option("--duplication", metavar="SHARE", help="Share of packets that come twice."),
     ] = 0.0,
     reorder: Annotated[
-        float, typer.Option("--reorder", metavar="SHARE", help="Share of packets that come late.")
+        float, typer.Option("--reorder", metavar="SHARE", help="Share of packets that are delayed.")
     ] = 0.0,
     which: Annotated[
         SwitchName,

@@ -47,7 +47,8 @@ _EPOCHS = {Dataset.fashion_mnist: 3, Dataset.digits: 12}
 
 def train(
     workers: Annotated[
-        int, typer.Option("--workers", help="Processes, 2 to 255.", min=2, max=255)
+        int,
+        typer.Option("--workers", metavar="N", help="Worker processes, 2 to 255.", min=2, max=255),
     ] = 4,
     aggregator: Annotated[
         AggregatorName,
@@ -69,8 +70,10 @@ def train(
         int | None,
         typer.Option(
             "--quorum",
-            help="Workers that do for a sum; those left out keep their contribution. All by "
-            "default: what is lost is sent again, and no bit changes.",
+            metavar="K",
+            help="Finish a sum when K workers are in it; the others keep their contribution for "
+            "the next round. By default all must be in it: what is lost is sent again, and no bit "
+            "changes.",
         ),
     ] = None,
     dataset: Annotated[
@@ -83,20 +86,32 @@ def train(
     ] = Dataset.fashion_mnist,
     schemes: Annotated[
         list[Scheme] | None,
-        typer.Option("--scheme", help="A way to exchange gradients; may be repeated.  All three."),
+        typer.Option(
+            "--scheme", help="How gradients are exchanged; may be repeated. All three by default."
+        ),
     ] = None,
     epochs: Annotated[
         float | None,
-        typer.Option("--epochs", help="Times that every picture is seen (3; digits: 12)."),
+        typer.Option(
+            "--epochs", metavar="X", help="How often every picture is seen: 3, for digits 12."
+        ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option("--rounds", help="Exchanges, in place of epochs.", min=1)
+        int | None,
+        typer.Option("--rounds", metavar="N", help="Number of rounds, instead of --epochs.", min=1),
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Pictures a worker and round.", min=2)] = 32,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", help="Pictures of each worker in a round.", min=2)
+    ] = 32,
     rate: Annotated[
-        float, typer.Option("--learning-rate", help="The highest of the schedule.")
+        float,
+        typer.Option(
+            "--learning-rate", metavar="X", help="The highest learning rate of the schedule."
+        ),
     ] = 0.1,
-    seed: Annotated[int, typer.Option("--seed", help="Of weights, order and rounding.")] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Seed of weights, order and rounding.")
+    ] = 1,
     plot: Annotated[
         Path | None,
         typer.Option(

@@ -56,7 +56,7 @@ class ServiceAggregator:
     loss_rate : float
         Share of packets that this service drops on purpose, each way.
     quorum : int or None
-        Contributions that may do for a sum; all when None.
+        Contributions after which a sum is complete; all when None.
     timeout : float
         Seconds that a sum may lack a slow worker, which the service then names.  A worker or a
         service that has ended is noticed at once, by its connection.

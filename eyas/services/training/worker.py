@@ -62,7 +62,7 @@ class Settings:
     loss_rate : float
         Share of packets that the service drops on purpose, each way.
     quorum : int or None
-        Contributions that do for a sum where the others come late; all when None.
+        Contributions after which a sum is complete, whoever is late; all when None.
     timeout : float
         Seconds that a worker waits for a slow one.
     """
