@@ -74,7 +74,8 @@ _COMPILER_FLAGS = (
     "-DVM_TRACE_SAIF=0",
 )
 _FAST, _RUNTIME, _SLOW = "-O2", "-O1", "-O0"
-"""For what runs each cycle, for the run-time library, and for what sets the model up."""
+"""For what runs each cycle; for the run-time library and for models that write waveforms, which spend
+their time in files; and for what sets the model up."""
 
 
 def build_model(
@@ -227,7 +228,7 @@ def _compile(work: Path, trace: Trace, progress: Progress) -> list[Path]:
         target = (runtime if kept else work) / f"{source.stem}.o"
         if kept and is_whole(target):
             return target
-        effort = _RUNTIME if kept else _SLOW if source == slow else _FAST
+        effort = _SLOW if source == slow else _RUNTIME if kept or trace else _FAST
         command = (*find_compiler(), effort, *flags, "-c", source, "-o", target.name)
         _run(command, work, "The C++ compiler fails on the model", target.name)
         if kept:

@@ -238,12 +238,12 @@ def test_closing_waits_for_the_call_of_another_thread(
         inside.set()
         assert go_on.wait(LIMIT_S)
         wait(timeout_s, waiting_for)
+        events.append("aggregated")  # still inside the call
 
     monkeypatch.setattr(board, "_wait_interrupt", slow)
 
     def aggregate() -> None:
         unit.aggregate(np.zeros((4, 8), np.uint8), 16)
-        events.append("aggregated")
 
     def end() -> None:
         assert inside.wait(LIMIT_S)
