@@ -74,8 +74,8 @@ _COMPILER_FLAGS = (
     "-DVM_TRACE_SAIF=0",
 )
 _FAST, _RUNTIME, _SLOW = "-O2", "-O1", "-O0"
-"""For what runs each cycle; for the run-time library and for models that write waveforms, which spend
-their time in files; and for what sets the model up."""
+"""For what runs each cycle; for the run-time library and for models that write waveforms, which
+spend their time in files; and for what sets the model up."""
 
 
 def build_model(
