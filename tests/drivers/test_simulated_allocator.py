@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.errors import OutOfMemory
-from drivers.simulated.allocator import ALIGNMENT, Allocator
+from drivers.allocator import ALIGNMENT, Allocator
 
 BASE, PAGES = 0x1000_0000, 64
 
