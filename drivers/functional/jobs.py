@@ -61,8 +61,8 @@ class Ended:
         return self.core_cycles + self.read_beats + self.write_beats + ROUND_TRIP
 
     def fail(self, code: ErrorCode, place: Place) -> None:
-        """Note an error; the first one stays."""
-        if self.code == ErrorCode.NONE:
+        """Note an error, unless ``code`` is NONE; the first one stays."""
+        if self.code == ErrorCode.NONE and code != ErrorCode.NONE:
             self.code, self.place = code, place
 
 
@@ -104,7 +104,7 @@ class Jobs:
             ended.fail(ErrorCode.BAD_DESCRIPTOR, Place.DESCRIPTOR)
             return ended
         ended.tag = job["tag"]
-        ended.slot = job["slot"] % self._config.program_slots
+        ended.slot = job["slot"]
         ended.interrupt = bool(job["interrupt"])
         ended.fail(self._judge(job), Place.DESCRIPTOR)
         if ended.code == ErrorCode.NONE:

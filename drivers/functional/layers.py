@@ -14,7 +14,7 @@ import numpy.typing as npt
 from drivers.functional.memories import Memories
 from drivers.functional.requantize import Requantizer
 from drivers.functional.walks import Indices, input_walk, output_walk
-from eyas.interfaces.vision.config import DEPTHWISE_KERNEL, VisionConfig
+from eyas.interfaces.vision.config import DEPTHWISE_KERNEL
 from eyas.interfaces.vision.isa import PARAMETER, TABLE_FRACTION, Op
 
 __all__ = ["Layer"]
@@ -58,27 +58,21 @@ class Layer:
         if config.has_depthwise:
             operations[Op.DEPTHWISE] = self._depthwise
         prepare = operations[fields["op"]]
-        self._lanes, self._written, words = self._output()
+        self._lanes, self._written = self._output()
         self._requantize = Requantizer(self._parameters(parameter_base), fields)
-        self._tile_words = words
         self._padding = np.full(config.input_channels, fields["in_zero_point"], np.int8)
         self._sums = prepare(weight_base)
 
     def run(self) -> None:
         """Read the input map, compute, write the output map."""
         self._memories.set_padding(self._padding)
-        values = self._requantize(self._sums())  # [tiles, pixels, channels] or [pixels, channels]
-        config = self._config
-        if values.ndim == 3:
-            values = values.transpose(1, 0, 2)
-        values = np.ascontiguousarray(values).reshape(len(self._written), -1)
+        values = self._requantize(self._sums())  # [tiles, pixels, channels]
+        values = np.ascontiguousarray(values.transpose(1, 0, 2)).reshape(len(self._written), -1)
         words = values.view(self._memories.word)
         self._memories.words[self._written] = words[:, : self._written.shape[1]]
-        assert values.shape[1] % config.input_channels == 0
 
-    def _output(self) -> tuple[Indices, Indices, int]:
-        """Which lanes (of all groups, in order) are written; where their words go, [pixels,
-        planes]; words a tile."""
+    def _output(self) -> tuple[Indices, Indices]:
+        """The lanes (of all groups, in order) that are written; their words, [pixels, planes]."""
         fields, config = self.fields, self._config
         walk = output_walk(fields, fields["groups"], config.pixels)
         lanes = np.flatnonzero(walk.inside)
@@ -88,7 +82,7 @@ class Layer:
         base = fields["out_base"] + tile * fields["out_tile_step"] + word * fields["out_plane"]
         position = walk.position.reshape(-1)[lanes]
         written = position[:, np.newaxis] + base * config.pixels
-        return lanes, written % self._memories.capacity, words
+        return lanes, written % self._memories.capacity
 
     def _parameters(self, base: int) -> dict[str, npt.NDArray[np.int64]]:
         """Each parameter of each channel, [tiles, 1, channels of a tile]."""
@@ -106,10 +100,10 @@ class Layer:
 
     # Reading ------------------------------------------------------------------------------------
 
-    def _taps(self) -> tuple[Indices, Indices, Indices, Indices]:
-        """Distance, row, column and block of each pass of a group."""
+    def _taps(self) -> tuple[Indices, Indices, Indices]:
+        """Distance, row and column of each pass of a group."""
         fields, pixels = self.fields, self._config.pixels
-        height, width = fields["kernel_height"], fields["kernel_width"]
+        width = fields["kernel_width"]
         tap_x = fields["tap_x_q"] * pixels + fields["tap_x_r"]
         tap_y = fields["tap_y_q"] * pixels + fields["tap_y_r"]
         passes = np.arange(fields["passes"])
@@ -118,8 +112,7 @@ class Layer:
         row = (width - 1) * tap_x + tap_y  # from a row's first tap to the next one's
         distance = y * row + x * tap_x + block * fields["in_plane"] * pixels
         columns = x * (pixels if fields["merge_lanes"] else 1)
-        assert height >= 0
-        return distance, y, columns, block
+        return distance, y, columns
 
     def _words(self, lanes: Indices) -> Indices:
         """Words that the passes of ``lanes`` read, [tiles, lanes, passes]; one tile where all tiles
@@ -128,7 +121,7 @@ class Layer:
         pixels = self._config.pixels
         walk = input_walk(fields, fields["groups"], pixels)
         position, first_y, first_x = (item.reshape(-1)[lanes, np.newaxis] for item in walk)
-        distance, tap_y, tap_x, _ = self._taps()
+        distance, tap_y, tap_x = self._taps()
         y, x = first_y + tap_y, first_x + tap_x
         inside = (y >= 0) & (y < fields["in_height"]) & (x >= 0) & (x < fields["in_width"])
         tiles = fields["tiles"] if fields["in_tile_step"] else 1
@@ -241,9 +234,7 @@ class Layer:
         # The column that completes each pixel of a row, by group and lane.
         completing = _completing_columns(fields, pixels)[group, lane]
         walk = input_walk(fields, fields["groups"] // max(1, fields["row_groups"]), pixels)
-        origin = (
-            fields["in_base"] + np.arange(fields["tiles"]) * fields["in_tile_step"]
-        ) * pixels
+        origin = (fields["in_base"] + np.arange(fields["tiles"]) * fields["in_tile_step"]) * pixels
         words = []
         for ky in range(DEPTHWISE_KERNEL):
             position, y, first_x = (item[row, ky] for item in walk)

@@ -81,9 +81,7 @@ class PictureLoader:
         skip = header["input_skip_q"] * config.pixels + header["input_skip_r"]
         linear = np.arange(height)[:, np.newaxis] * (width - 1 + skip) + np.arange(width)
         blocks = -(-channels // config.input_channels)
-        origin = (
-            header["input_base"] + np.arange(blocks) * header["input_plane"]
-        ) * config.pixels
+        origin = (header["input_base"] + np.arange(blocks) * header["input_plane"]) * config.pixels
         return (linear.reshape(-1, 1) + origin) % self._memories.capacity
 
     def _patches_fit(self) -> bool:

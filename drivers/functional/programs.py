@@ -101,7 +101,8 @@ def _write_sections(
     rows, base = header["weight_rows"], job["weight_base"]
     count = rows * config.output_channels * config.beats_per_word
     # A word narrower than a beat stands in its low bytes.
-    beats = words[:count].view(np.int8).reshape(rows, config.output_channels, -1)
+    beats = words[:count].view(np.int8)
+    beats = beats.reshape(rows, config.output_channels, 8 * config.beats_per_word)
     memories.weights[base : base + rows] = beats[:, :, : config.input_channels]
     words = words[count:]
 

@@ -32,7 +32,7 @@ class Requantizer:
         self._bias = parameters["bias"]
         self._multiplier = parameters["multiplier"]
         self._pre_shift = parameters["pre_shift"] if parameters["pre_shift"].any() else None
-        # The first rounding: to nearest, halves upwards. Left out where the product is rounded once.
+        # The first rounding: to nearest, halves upwards; none where the product is rounded once.
         self._first_half = np.where(once, 0, 1 << (MULTIPLIER_FRACTION - 1))
         self._first_shift = np.where(once, 0, MULTIPLIER_FRACTION)
         # The second one: halves away from zero, by 1 less for a negative number.

@@ -80,8 +80,6 @@ def output_walk(fields: Mapping[str, int], steps: int, pixels: int) -> OutputWal
     step, wrap = (_distance(fields, name, pixels) for name in ("out_step", "out_wrap"))
     x = lane + steady * fields["group_pixels"] + wraps * fields["out_wrap_x"]
     inside = (
-        (wraps < fields["out_height"])
-        & (x < fields["out_width"])
-        & (lane < fields["group_pixels"])
+        (wraps < fields["out_height"]) & (x < fields["out_width"]) & (lane < fields["group_pixels"])
     )
     return OutputWalk(lane + steady * step + wraps * wrap, inside)
