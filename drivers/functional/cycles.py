@@ -1,8 +1,8 @@
 """Cycles from an instruction's own fields: what the RTL takes, without running it.
 
-A layer's cycles are exact (they equal the compiler's, which tests compare with the RTL). How they
-divide into array, waits and drain follows from them. What passes between layers and around a job is
-an estimate.
+A layer's cycles are exact (they equal the compiler's, which tests compare with the RTL), and so is
+how they divide into array, waits, drain and tables. What passes around a core's run is an estimate,
+made in :mod:`drivers.functional.jobs`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from drivers.functional.cycles import FETCH, TABLES, LayerCycles, layer_cycles
-from drivers.functional.layers import Layer
+from drivers.functional.layers import Layer, operations
 from drivers.functional.memories import Memories
 from drivers.functional.pictures import PictureLoader
 from drivers.functional.programs import Slot
@@ -16,13 +16,21 @@ __all__ = ["DecodedProgram", "Finish"]
 
 
 class Finish(NamedTuple):
-    """How a run ended: a code, the layer that ran last, the core's cycles (an estimate but for the
-    layers') and those in which the array took a pass."""
+    """How a run ended: a code, the layer that ran last, the core's cycles and those in which the
+    array took a pass."""
 
     code: ErrorCode
     layer: int
     core_cycles: int
     array_cycles: int
+
+
+class _Step(NamedTuple):
+    """A layer, the cycles that the core waits before it, and its own."""
+
+    layer: Layer
+    gap: int
+    cycles: LayerCycles
 
 
 class DecodedProgram:
@@ -44,13 +52,12 @@ class DecodedProgram:
 
     def __init__(self, slot: Slot, memories: Memories) -> None:
         self.pictures = PictureLoader(slot.header, memories)
-        self._layers: list[tuple[Layer, LayerCycles]] = []
+        self._steps: list[_Step] = []
         self._code = ErrorCode.NONE
         self._bad_layer = 0
         self.ends = False
         config = memories.config
         words = INSTRUCTION.word_count
-        before = None
         for number in range(config.instruction_words // words):
             start = slot.instruction_base + number * words
             bits = b"".join(
@@ -63,19 +70,34 @@ class DecodedProgram:
             if fields["op"] == Op.END:
                 self.ends = True
                 break
-            try:
-                layer = Layer(fields, memories, slot.weight_base, slot.parameter_base)
-            except KeyError:
+            if fields["op"] not in operations(config):
                 self._code, self._bad_layer = ErrorCode.BAD_INSTRUCTION, fields["layer"]
                 self.ends = True
                 break
-            cycles = layer_cycles(fields, config)
+            layer = Layer(fields, memories, slot.weight_base, slot.parameter_base)
+            gap, cycles = 0, layer_cycles(fields, config)
             if fields["op"] == Op.ADD:
-                # Tables are filled while a layer runs that has none itself.
-                hidden = 0 if before is None else before
-                cycles = cycles._replace(table=max(0, FETCH + TABLES - hidden))
-            before = None if fields["op"] == Op.ADD else cycles.cycles
-            self._layers.append((layer, cycles))
+                gap = self._wait_for_tables()
+                # The cycle in which they are found full is no wait; before a first layer it is one
+                # of FETCH.
+                cycles = cycles._replace(table=max(0, gap - 1) if self._steps else gap)
+            self._steps.append(_Step(layer, gap, cycles))
+
+    def _wait_for_tables(self) -> int:
+        """Cycles between the layers so far and an ADD behind them.
+
+        Its tables are filled once it has been fetched, while a layer runs that has none itself.
+        """
+        if not self._steps:
+            return TABLES
+        last = self._steps[-1]
+        if last.layer.fields["op"] == Op.ADD:
+            return TABLES + 1
+        return max(0, FETCH + TABLES - last.cycles.cycles)
+
+    def finishes(self, probe_layer: int | None) -> bool:
+        """Whether a run comes to an end, or to the layer ``probe_layer``."""
+        return self.ends or any(step.layer.fields["layer"] == probe_layer for step in self._steps)
 
     def run(self, counters: dict[int, LayerCycles], probe_layer: int | None) -> Finish:
         """Run on the picture in the activation memory; behind layer ``probe_layer`` stop.
@@ -83,11 +105,11 @@ class DecodedProgram:
         ``counters`` takes the layers' cycles.
         """
         number, core, array = 0, FETCH, 0
-        for layer, cycles in self._layers:
+        for layer, gap, cycles in self._steps:
             layer.run()
             number = layer.fields["layer"]
             counters[number] = cycles
-            core += cycles.cycles + cycles.table
+            core += gap + cycles.cycles
             array += cycles.array
             if number == probe_layer:
                 return Finish(ErrorCode.NONE, number, core, array)

@@ -31,15 +31,16 @@ __all__ = ["Ended", "Jobs"]
 
 RECORD_BYTES = 64
 RECORD_BEATS = RECORD_BYTES // 8
-ROUND_TRIP = 60
-"""Estimate of the cycles a job spends beside its beats and its layers: descriptor, latencies."""
+ROUND_TRIP = 200
+"""Estimate of the cycles a job spends beside its picture, its layers and what it writes."""
 
 
 @dataclass
 class Ended:
     """How a job ended, for its record, the ERROR registers and the counters.
 
-    All cycles but the layers' are estimates: a beat a cycle, and :data:`ROUND_TRIP`.
+    The core's cycles are the RTL's; those around them are an estimate: the picture's, alone in
+    the engine, a beat a cycle, and :data:`ROUND_TRIP`.
     """
 
     code: ErrorCode = ErrorCode.NONE
@@ -50,6 +51,7 @@ class Ended:
     interrupt: bool = False
     core_cycles: int = 0
     array_cycles: int = 0
+    input_cycles: int = 0
     read_beats: int = 0
     write_beats: int = 0
     never: bool = False
@@ -58,7 +60,7 @@ class Ended:
     @property
     def job_cycles(self) -> int:
         """Cycles from the descriptor's fetch to the output's last write: an estimate."""
-        return self.core_cycles + self.read_beats + self.write_beats + ROUND_TRIP
+        return self.core_cycles + self.input_cycles + self.write_beats + ROUND_TRIP
 
     def fail(self, code: ErrorCode, place: Place) -> None:
         """Note an error, unless ``code`` is NONE; the first one stays."""
@@ -140,6 +142,7 @@ class Jobs:
         if slot is not None:
             self.slots[job["slot"]] = slot
             ended.read_beats += slot.header["image_words"]
+            ended.input_cycles = slot.header["image_words"]
 
     def _infer(self, job: Mapping[str, int], ended: Ended) -> None:
         slot = self.slots.get(job["slot"])
@@ -162,10 +165,12 @@ class Jobs:
         if ended.code != ErrorCode.NONE:
             return
         program.pictures.load(picture)
-        if not program.ends and not job["probe"]:
+        ended.input_cycles = program.pictures.cycles
+        probe_layer = job["probe_layer"] if job["probe"] else None
+        if not program.finishes(probe_layer):
             ended.never = True
             return
-        finish = program.run(self.layers, job["probe_layer"] if job["probe"] else None)
+        finish = program.run(self.layers, probe_layer)
         ended.layer = finish.layer
         ended.core_cycles, ended.array_cycles = finish.core_cycles, finish.array_cycles
         ended.fail(finish.code, Place.COMPUTE)

@@ -14,15 +14,21 @@ import numpy.typing as npt
 from drivers.functional.memories import Memories
 from drivers.functional.requantize import Requantizer
 from drivers.functional.walks import Indices, input_walk, output_walk
-from eyas.interfaces.vision.config import DEPTHWISE_KERNEL
+from eyas.interfaces.vision.config import DEPTHWISE_KERNEL, VisionConfig
 from eyas.interfaces.vision.isa import PARAMETER, TABLE_FRACTION, Op
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "operations"]
 
 Fields = Mapping[str, int]
 Sums = npt.NDArray[np.generic]
 EXACT = 1 << 24
 """Whole numbers up to here are exact in float32, and so is a sum all of whose parts stay below."""
+
+
+def operations(config: VisionConfig) -> tuple[Op, ...]:
+    """What a layer can be on an array of this shape."""
+    known = Op.CONV, Op.MAX_POOL, Op.SUM_POOL, Op.ADD
+    return (*known, Op.DEPTHWISE) if config.has_depthwise else known
 
 
 class Layer:
@@ -31,16 +37,12 @@ class Layer:
     Parameters
     ----------
     fields : mapping of str to int
-        The instruction.
+        The instruction; its operation is one of :func:`operations`.
     memories : Memories
         Weights and parameters, copied here; activations, on which :meth:`run` works.
     weight_base, parameter_base : int
         First rows of the program.
 
-    Raises
-    ------
-    KeyError
-        For an operation that an array of this shape has not.
     """
 
     def __init__(
@@ -49,15 +51,13 @@ class Layer:
         self.fields = fields
         self._config = config = memories.config
         self._memories = memories
-        operations: dict[int, Callable[[int], Callable[[], Sums]]] = {
+        prepare: Callable[[int], Callable[[], Sums]] = {
             Op.CONV: self._convolution,
             Op.MAX_POOL: self._pool,
             Op.SUM_POOL: self._pool,
             Op.ADD: self._add,
-        }
-        if config.has_depthwise:
-            operations[Op.DEPTHWISE] = self._depthwise
-        prepare = operations[fields["op"]]
+            Op.DEPTHWISE: self._depthwise,
+        }[Op(fields["op"])]
         self._lanes, self._written = self._output()
         self._requantize = Requantizer(self._parameters(parameter_base), fields)
         self._padding = np.full(config.input_channels, fields["in_zero_point"], np.int8)

@@ -14,6 +14,8 @@ from eyas.interfaces.vision.records import PATCH_LINE_BYTES, PATCH_MARGIN
 __all__ = ["PictureLoader"]
 
 BEAT = 8
+CHUNK = 9
+"""Bytes of a patch's row that are cut at once."""
 
 
 class PictureLoader:
@@ -32,6 +34,9 @@ class PictureLoader:
         Whether a picture of ``source_words`` 64-bit words is what the header describes; if not,
         jobs end with WRONG_SIZE.  Patches whose rows leave no margin in the line buffer do not fit;
         here RTL may be more generous, by some bytes.
+    cycles : int
+        Estimate of what a picture takes: a beat, a piece of eight channels or a chunk of nine bytes
+        a cycle, whichever are more.
     """
 
     def __init__(self, header: Mapping[str, int], memories: Memories) -> None:
@@ -51,6 +56,9 @@ class PictureLoader:
             picture_bytes = header["patch_picture_bytes"]
             self.fits &= self._patches_fit()
         self.fits &= header["source_words"] == -(-picture_bytes // BEAT)
+        pieces = -(-channels // min(memories.config.input_channels, BEAT))
+        chunks = header["patch_kernel_rows"] * -(-header["patch_run_bytes"] // CHUNK)
+        self.cycles = max(header["source_words"], height * width * max(pieces, chunks))
         if not self.fits:
             return
         if header["patch_kernel_rows"]:

@@ -42,12 +42,12 @@ class FunctionalBuffer(Buffer):
 class FunctionalBoard(Board):
     """A board that computes what the vision overlay computes, bit for bit, with NumPy.
 
-    It interprets the program's instructions: outputs, maps, records, refusals and the cycles of
-    each layer are those of the RTL.  A job runs whole inside the write to the doorbell, so that the
-    queue is always empty.  Estimates are ``core_cycles`` and ``job_cycles`` of records and the
-    counters ``busy_cycles``, ``core_cycles``, ``input_wait_cycles``, ``read_beats`` and
-    ``write_beats`` of failed jobs, ``read_wait_cycles`` and ``write_wait_cycles`` (0), and how many
-    cycles an addition waits for its tables.
+    It interprets the program's instructions: outputs, maps, records, refusals, the core's cycles
+    and those of each layer are the RTL's.  A job runs whole inside the write to the doorbell, so
+    that the queue is always empty, unless a program has no end.
+
+    Estimates are a record's ``job_cycles`` and the counters ``busy_cycles``, ``input_wait_cycles``,
+    ``read_wait_cycles`` and ``write_wait_cycles`` (both 0), and the beats of jobs that fail.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class FunctionalBoard(Board):
         What computes, in a few words.
     """
 
-    description = "functional board (NumPy; layers' cycles from a model, others estimated)"
+    description = "functional board: NumPy; the core's cycles as in RTL, those around it estimated"
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class FunctionalBoard(Board):
             ("busy_cycles", ended.job_cycles),
             ("core_cycles", ended.core_cycles),
             ("array_cycles", ended.array_cycles),
-            ("input_wait_cycles", ended.read_beats if ended.core_cycles else 0),
+            ("input_wait_cycles", ended.input_cycles if ended.core_cycles else 0),
             ("read_beats", ended.read_beats),
             ("write_beats", ended.write_beats),
         ):

@@ -66,7 +66,7 @@ class Desk:
         record: Any = self.job.array[64:128].tobytes()
         if record[:2] == RESULT_MAGIC.to_bytes(2, "little"):
             record = RESULT.unpack_bytes(record)
-            del record["core_cycles"], record["job_cycles"]
+            del record["job_cycles"]
         return {
             "record": record,
             "output": self.output.array.tobytes(),

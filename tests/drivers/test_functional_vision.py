@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
@@ -43,22 +43,26 @@ def engines(rtl_board: Any, functional: Any) -> Iterator[tuple[VisionEngine, Vis
         yield rtl, played
 
 
+EXACT_COUNTERS = ("jobs_done", "core_cycles", "array_cycles", "read_beats", "write_beats")
+
+
 def everything(engine: VisionEngine, program: Program, pictures: np.ndarray) -> dict[str, Any]:
     """All that a user sees of a network on a board, but estimates of cycles."""
     engine.unload()
     engine.load(program)
     result = engine.infer(pictures)
     maps = [engine.probe(pictures[-1], layer) for layer in range(len(program.manifest.layers))]
+    before = engine.counters()
     alone = engine.infer(pictures[:1])
+    counted = engine.counters()
     return {
         "outputs": result.outputs,
         "logits": result.logits,
         "core_cycles": alone.core_cycles,
+        "counters": {name: counted[name] - before[name] for name in EXACT_COUNTERS},
+        "job_cycles": int(alone.job_cycles[0]),
         "maps": maps,
-        "layers": [
-            (item.cycles, item.array_cycles, item.requantize_cycles, item.drain_cycles)
-            for item in engine.layer_counters()
-        ],
+        "layers": [astuple(item) for item in engine.layer_counters()],
     }
 
 
@@ -71,10 +75,12 @@ def compare(engines: tuple[VisionEngine, VisionEngine], graph: Graph, fold: bool
     for entry, mine, hers in zip(program.manifest.layers, played["maps"], rtl["maps"], strict=True):
         np.testing.assert_array_equal(mine, hers, err_msg=f"layer {entry.name}")
     assert played["layers"] == rtl["layers"]
+    assert played["counters"] == rtl["counters"]
+    assert played["job_cycles"] == pytest.approx(rtl["job_cycles"], rel=0.05, abs=250)
     assert [item[0] for item in played["layers"]] == [
         entry.cycles for entry in program.manifest.layers
     ]
-    print("core", played["core_cycles"], rtl["core_cycles"])
+    np.testing.assert_array_equal(played["core_cycles"], rtl["core_cycles"])
 
 
 @COMPARED

@@ -83,8 +83,8 @@ def run(
         typer.Option(
             "--board",
             help="*rtl*: the overlay's RTL, simulated cycle by cycle. *functional*: the same "
-            "outputs and the same cycles of each layer, many times faster; other cycles are "
-            "estimated, nothing is built.",
+            "outputs and the same cycles of the core, many times faster; cycles around the core "
+            "are estimated, nothing is built.",
         ),
     ] = BoardKind.RTL,
     json: JsonOption = False,

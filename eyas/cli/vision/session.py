@@ -24,7 +24,7 @@ WAVEFORMS = (".fst", ".vcd")
 
 
 class BoardKind(str, enum.Enum):
-    """Which board computes: both give the same outputs and the same cycles of each layer."""
+    """Which board computes: both give the same outputs and the same cycles of the core."""
 
     RTL = "rtl"
     FUNCTIONAL = "functional"
