@@ -64,6 +64,7 @@ def test_the_functional_board_gives_the_same_and_says_so(eyas, files: Files) -> 
         assert functional[name] == rtl[name], name
     text = eyas("run", files.program, "--input", files.pictures, "--board", "functional")
     assert "Computed by: functional board" in text.out
+    assert "the functional board's work included" in " ".join(text.out.split())
     assert "building" not in text.err
 
 

@@ -135,7 +135,7 @@ def run(
     else:
         show(layer_table(program, found))
         say(f"Computed by: {board.description}")
-        for line in _lines(found, accuracy):
+        for line in _lines(found, accuracy, board):
             say(line)
         if bit_exact:
             say(f"All {found.outputs.size:,} outputs equal the reference, bit for bit")
@@ -189,12 +189,14 @@ def layer_sums(layers: list[dict[str, Any]]) -> dict[str, int]:
     return {key: sum(item[key] for item in layers) for key in keys}
 
 
-def _lines(found: Measured, accuracy: float | None) -> list[str]:
+def _lines(found: Measured, accuracy: float | None, board: BoardKind) -> list[str]:
+    simulated = board is BoardKind.RTL
+    others = "without the simulation" if simulated else "the functional board's work included"
     lines = [
         cycles_line(found),
         "Of the core's cycles the array waited "
         + ", ".join(f"{cycles:,} for {STALLS[cause]}" for cause, cycles in stalls(found).items()),
-        f"{found.host_us:,.1f} µs of Python a picture, without the simulation",
+        f"{found.host_us:,.1f} µs of Python a picture, {others}",
     ]
     if accuracy is not None:
         lines.append(f"Accuracy on {len(found.outputs)} pictures: {accuracy:.2%}")
