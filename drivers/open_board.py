@@ -1,4 +1,4 @@
-"""One way to a board, whichever it is: through PYNQ, over the network, simulated."""
+"""One way to a board, whichever it is: through PYNQ, over the network, simulated, functional."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def open_board(
     overlay: str,
     *,
     simulated: bool = False,
+    functional: bool = False,
     remote: str | None = None,
     bitstreams: str | os.PathLike[str] = ".",
     download: bool = True,
@@ -31,6 +32,8 @@ def open_board(
         A name of :data:`eyas.interfaces.overlays.OVERLAYS`.
     simulated : bool
         The Verilated overlay in this process; needs the extra ``sim``.
+    functional : bool
+        The overlay's answers computed with NumPy, without its RTL; there is one for ``vision``.
     remote : str or None
         Address of a board that serves PYNQ.remote, HOST or HOST:PORT; None for PYNQ's own choice:
         the board this runs on, or the one that PYNQ_REMOTE_DEVICES names.
@@ -46,6 +49,17 @@ def open_board(
     """
     if overlay not in OVERLAYS:
         raise NoBoard(f"There is no overlay {overlay!r}; there are {', '.join(OVERLAYS)}")
+    if functional:
+        if simulated:
+            raise NoBoard("A board is functional or simulated, not both; choose one")
+        if overlay != "vision":
+            raise NoBoard(
+                f"There is no functional board for the {overlay} overlay, only for vision; take "
+                f"simulated=True"
+            )
+        from drivers.functional.vision import functional_board
+
+        return functional_board()
     if simulated:
         # By name: nothing that a board loads depends on the simulator.
         try:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drivers.allocator import ALIGNMENT, Allocator
 from drivers.board import Board, Buffer
 from drivers.errors import BoardTimeout
-from drivers.simulated.allocator import ALIGNMENT, Allocator
 from drivers.simulated.build import Progress, Trace, build_model
 from drivers.simulated.memory import PYNQ_Z2, MemoryModel
 from drivers.simulated.model import Model

@@ -21,8 +21,8 @@ from tests.tflite_builder import TfliteBuilder
 SEED = 8
 LAYER_KEYS = {"name", "op", "cycles", "macs", "utilisation"}
 KEYS = {
-    "name", "pictures", "accuracy", "bit_exact", "outputs", "core_cycles", "end_to_end_cycles",
-    "queued_cycles", "host_us", "stalls", "layers", "all",
+    "name", "board", "pictures", "accuracy", "bit_exact", "outputs", "core_cycles",
+    "end_to_end_cycles", "queued_cycles", "host_us", "stalls", "layers", "all",
 }  # fmt: skip
 
 
@@ -49,6 +49,33 @@ def test_json_is_one_object_with_the_promised_names(eyas, files: Files) -> None:
     passes = sum(layer["array_cycles"] for layer in found["layers"])
     assert passes + sum(found["stalls"].values()) == found["core_cycles"]
     assert min(found["stalls"].values()) >= 0 == found["stalls"]["tables"]
+
+
+def test_the_functional_board_gives_the_same_and_says_so(eyas, files: Files) -> None:
+    def answer(board: str) -> dict:
+        run = eyas(
+            "run", files.program, "--input", files.pictures, "--check", "--json", "--board", board
+        )
+        assert run.code == 0, run.err
+        return json.loads(run.out)
+
+    rtl, functional = answer("rtl"), answer("functional")
+    assert (rtl["board"], functional["board"]) == ("rtl", "functional")
+    for name in ("layers", "accuracy", "bit_exact", "outputs"):
+        assert functional[name] == rtl[name], name
+    text = eyas("run", files.program, "--input", files.pictures, "--board", "functional")
+    assert "Computed by: functional board" in text.out
+    assert "the functional board's work included" in " ".join(text.out.split())
+    assert "building" not in text.err
+
+
+def test_the_functional_board_has_no_waveform(eyas, files: Files, tmp_path: Path) -> None:
+    answer = eyas(
+        "run", files.program, "--input", files.pictures, "--board", "functional", "--trace",
+        tmp_path / "signals.vcd",
+    )  # fmt: skip
+    assert answer.code != 0
+    assert "no signals to write" in answer.err
 
 
 def test_outputs_and_plot_are_written(eyas, files: Files, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drivers.allocator import ALIGNMENT, Allocator
 from drivers.errors import OutOfMemory
-from drivers.simulated.allocator import ALIGNMENT, Allocator
 
 BASE, PAGES = 0x1000_0000, 64
 

@@ -1,4 +1,4 @@
-"""``eyas run``: pictures through a program on the simulated board."""
+"""``eyas run``: pictures through a program on a board in this process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from eyas.cli.common.errors import ANSWER_IS_NO
 from eyas.cli.common.options import JsonOption, ProgramPath
+from eyas.cli.vision.session import BoardKind
 
 if TYPE_CHECKING:
     from eyas.cli.common.table import Table
@@ -78,12 +79,21 @@ def run(
             "simulator, which takes some minutes.",
         ),
     ] = None,
+    board: Annotated[
+        BoardKind,
+        typer.Option(
+            "--board",
+            help="*rtl*: the overlay's RTL, simulated cycle by cycle. *functional*: the same "
+            "outputs and the same cycles of the core, many times faster; cycles around the core "
+            "are estimated, nothing is built.",
+        ),
+    ] = BoardKind.RTL,
     json: JsonOption = False,
 ) -> None:
     """Run pictures through a program on the simulated board.
 
     Prints the cycles of each layer, and the accuracy if there are labels. The first run builds the
-    simulator, which takes about a minute.
+    simulator, which takes about a minute; *--board functional* needs none.
     """
     import numpy as np
 
@@ -97,14 +107,14 @@ def run(
     from eyas.interfaces.vision.program_file import Program
 
     check_format(plot)
-    check_trace(trace)
+    check_trace(trace, board)
     for path in (output, plot, trace):
         check_writable(path)
     program = Program.load(program_path)
     images, labels = load_pictures(pictures, limit)
     check_pictures(images, program)
     difference = None
-    with progress() as bars, opened(program, bars, trace) as engine:
+    with progress() as bars, opened(program, bars, trace, board) as engine:
         task = bars.add_task("pictures", total=len(images))
         found = measure(engine, program, images, lambda done: bars.update(task, completed=done))
         if check:
@@ -122,10 +132,11 @@ def run(
         plot_timeline(found.layers, f"{program.manifest.name}: one picture", plot)
     bit_exact = difference is None if check else None
     if json:
-        print_json(_summary(program, found, accuracy, bit_exact))
+        print_json(_summary(program, found, accuracy, bit_exact, board))
     else:
         show(layer_table(program, found))
-        for line in _lines(found, accuracy):
+        say(f"Computed by: {board.description}")
+        for line in _lines(found, accuracy, board):
             say(line)
         if bit_exact:
             say(f"All {found.outputs.size:,} outputs equal the reference, bit for bit")
@@ -188,12 +199,14 @@ def layer_sums(layers: list[dict[str, Any]]) -> dict[str, int]:
     return {key: sum(item[key] for item in layers) for key in keys}
 
 
-def _lines(found: Measured, accuracy: float | None) -> list[str]:
+def _lines(found: Measured, accuracy: float | None, board: BoardKind) -> list[str]:
+    simulated = board is BoardKind.RTL
+    others = "without the simulation" if simulated else "the functional board's work included"
     lines = [
         cycles_line(found),
         "Of the core's cycles the array waited "
         + ", ".join(f"{cycles:,} for {STALLS[cause]}" for cause, cycles in stalls(found).items()),
-        f"{found.host_us:,.1f} µs of Python a picture, without the simulation",
+        f"{found.host_us:,.1f} µs of Python a picture, {others}",
     ]
     if accuracy is not None:
         count = len(found.outputs)
@@ -234,13 +247,18 @@ def cycles_line(found: Measured) -> str:
 
 
 def _summary(
-    program: Program, found: Measured, accuracy: float | None, bit_exact: bool | None
+    program: Program,
+    found: Measured,
+    accuracy: float | None,
+    bit_exact: bool | None,
+    board: BoardKind,
 ) -> dict[str, Any]:
     """What ``--json`` prints; without --check or labels ``bit_exact`` or ``accuracy`` is null."""
     layers = [item.as_dict() for item in found.layers]
     sums = layer_sums(layers)
     return {
         "name": program.manifest.name,
+        "board": board.value,
         "pictures": len(found.outputs),
         "accuracy": accuracy,
         "bit_exact": bit_exact,

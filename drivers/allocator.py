@@ -1,4 +1,4 @@
-"""Places buffers in the simulated board's memory."""
+"""Places buffers in the memory of a board that this process plays."""
 
 from __future__ import annotations
 
