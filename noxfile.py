@@ -33,6 +33,7 @@ BOARD_TESTS = [
     "tests/test_layers_board.py",
     "tests/drivers/test_board.py",
     "tests/drivers/test_driver_faults.py",
+    "tests/drivers/test_functional_alone.py",
     "tests/pynq/test_pynq_board.py",
     "tests/pynq/test_pynq_finding.py",
 ]
