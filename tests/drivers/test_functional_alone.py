@@ -1,4 +1,4 @@
-"""The functional board with what a board has, NumPy alone: the self-test's network and its answers."""
+"""The functional board with NumPy alone, as a board has it: the self-test's network and answers."""
 
 from pathlib import Path
 
