@@ -49,9 +49,9 @@ def open_board(
     """
     if overlay not in OVERLAYS:
         raise NoBoard(f"There is no overlay {overlay!r}; there are {', '.join(OVERLAYS)}")
+    if functional + simulated + (remote is not None) > 1:
+        raise NoBoard("A board is functional, simulated or remote; choose one of them")
     if functional:
-        if simulated:
-            raise NoBoard("A board is functional or simulated, not both; choose one")
         if overlay != "vision":
             raise NoBoard(
                 f"There is no functional board for the {overlay} overlay, only for vision; take "

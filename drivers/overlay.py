@@ -101,6 +101,14 @@ class OverlayDriver:
         self._registers = registers
         self._name = name
         self._closed = self._replaced = False
+        with board.lock:
+            self._check_overlay(identity, version_major)
+            if self.keeps_overlay:
+                self._take_the_board()
+
+    def _check_overlay(self, identity: int, version_major: int) -> None:
+        """Raise WrongOverlay when the board carries something else."""
+        name = self._name
         found = self._read("identity")["value"]
         if found != identity:
             raise WrongOverlay(
@@ -113,8 +121,6 @@ class OverlayDriver:
                 f"The {name} overlay has version {version['major']}.{version['minor']}, this "
                 f"driver knows {version_major}.x; take driver and overlay of one release"
             )
-        if self.keeps_overlay:
-            self._take_the_board()
 
     def _take_the_board(self) -> None:
         """Close the driver that had the board until now."""

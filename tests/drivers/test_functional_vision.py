@@ -218,5 +218,10 @@ def test_open_board_knows_it() -> None:
         assert "functional" in getattr(board, "description", "")
     with pytest.raises(NoBoard, match="only for vision"):
         open_board("switch", functional=True)
-    with pytest.raises(NoBoard, match="not both"):
-        open_board("vision", functional=True, simulated=True)
+    for options in (
+        {"functional": True, "simulated": True},
+        {"functional": True, "remote": "host"},
+        {"simulated": True, "remote": "host"},
+    ):
+        with pytest.raises(NoBoard, match="functional, simulated or remote; choose one"):
+            open_board("vision", **options)

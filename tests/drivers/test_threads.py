@@ -253,3 +253,23 @@ def test_closing_waits_for_the_call_of_another_thread(
 
     at_once(aggregate, end)
     assert events == ["aggregated", "closed"]
+
+
+def test_of_two_drivers_made_at_once_one_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board passes from the one to the other whole: exactly one of them stays open."""
+    board, made = instant_vision(), []
+    start = threading.Barrier(2)
+    take = VisionEngine._take_the_board
+
+    def slow(self) -> None:
+        assert board.lock._is_owned()
+        take(self)
+
+    monkeypatch.setattr(VisionEngine, "_take_the_board", slow)
+
+    def make() -> None:
+        start.wait(LIMIT_S)
+        made.append(VisionEngine(board))
+
+    at_once(make, make)
+    assert sorted(engine._closed for engine in made) == [False, True]

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from eyas.services.aggregation.client import ServiceAggregator
+from eyas.services.hook.checkpoint import read_checkpoint
+from eyas.services.hook.health import _Fault, _first_fault
 from eyas.services.hook.loss_scale import NO_SCALER, current_scale
 from eyas.services.hook.parameters import plain_name
 from models.thc.feedback import ErrorFeedback
@@ -189,3 +192,28 @@ def test_sparse_gradients_are_refused(ranks: Ranks, hidden: bool, message: str) 
 def test_complex_gradients_are_refused(ranks: Ranks) -> None:
     message = "takes dense gradients of real floats, not torch.complex64 ones"
     refused(ranks.run(scripts.complex_numbers), "ValueError", message)
+
+
+def test_a_model_s_own_wrapper_like_names_are_kept_apart() -> None:
+    shapes = {name: torch.Size([2]) for name in ("a.weight", "a._orig_mod.weight")}
+    errors = {name: torch.full((2,), float(number)) for number, name in enumerate(shapes)}
+    mine = {"step": 0, "errors": {}, "codec": 1, "workers": 1, "worker": 0}
+    _, found = read_checkpoint(mine | {"errors": errors}, mine, shapes)
+    assert {name: float(error[0]) for name, error in found.items()} == {
+        "a.weight": 0.0, "a._orig_mod.weight": 1.0,
+    }  # fmt: skip
+    plain = {"a.weight": torch.Size([2])}
+    with pytest.raises(ValueError, match="two errors of one parameter"):
+        read_checkpoint(mine | {"errors": errors}, mine, plain)
+
+
+def test_a_huge_gradient_beside_an_empty_one_is_named() -> None:
+    parts = [torch.empty(0), torch.ones(2), torch.full((2,), 3e38)]
+    assert _first_fault(parts) == 2 * len(_Fault) + _Fault.HUGE
+
+
+@pytest.mark.parametrize("options", [{"quorum": 3}, {"loss_rate": 0.1}])
+def test_what_belongs_to_the_service_is_refused_with_its_address(options) -> None:
+    with pytest.raises(ValueError, match="belong to the service"):
+        ServiceAggregator(address="127.0.0.1:1", **options)
+    assert ServiceAggregator(**options).facts() != ServiceAggregator().facts()

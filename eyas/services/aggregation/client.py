@@ -79,6 +79,12 @@ class ServiceAggregator:
         self._address = address
         self._token = token or os.environ.get(TOKEN_VARIABLE, "")
         self._timeout = timeout
+        if address is not None and (loss_rate or quorum is not None):
+            raise ValueError(
+                "loss_rate and quorum belong to the service: give them to the one at this address "
+                "when it is started, or leave out address and this worker starts one with them"
+            )
+        self._quorum, self._loss_rate = quorum, loss_rate
         self._options = ["--loss-rate", str(loss_rate), "--timeout", str(timeout)]
         if quorum is not None:
             self._options += ["--quorum", str(quorum)]
@@ -91,7 +97,12 @@ class ServiceAggregator:
 
     def facts(self) -> dict[str, object]:
         """What must be alike on all workers."""
-        return {"aggregator": self._unit, "aggregator's address": self._address}
+        return {
+            "aggregator": self._unit,
+            "aggregator's address": self._address,
+            "quorum": self._quorum,
+            "loss rate": self._loss_rate,
+        }
 
     def start(self, job: TrainingJob, peers: Peers) -> None:
         """Start the service where it is ours to start, and introduce this worker."""

@@ -47,9 +47,11 @@ def read_checkpoint(
         raise ValueError(f"The checkpoint's step must be a whole number from 0 on, not {step!r}")
     if not isinstance(errors, Mapping):
         raise ValueError(f"The checkpoint's errors must be tensors by name, not {type(errors)}")
-    return step, {
-        plain_name(name): _error(plain_name(name), error, shapes) for name, error in errors.items()
-    }
+    # A model may have such names of its own, beside the plain ones.
+    names = {name: name if name in shapes else plain_name(name) for name in errors}
+    if len(set(names.values())) < len(names):
+        raise ValueError("The checkpoint holds two errors of one parameter: it is damaged")
+    return step, {names[name]: _error(names[name], error, shapes) for name, error in errors.items()}
 
 
 def _error(name: str, error: Tensor, shapes: Mapping[str, Size]) -> Tensor:

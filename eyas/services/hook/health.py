@@ -103,5 +103,6 @@ def _first_fault(parts: Sequence[Tensor]) -> int:
             return index * len(_Fault) + _Fault.NAN
         if bool(part.isinf().any()):
             return index * len(_Fault) + _Fault.INFINITE
-    largest = max(range(len(parts)), key=lambda index: float(parts[index].abs().max()))
+    filled = [index for index, part in enumerate(parts) if part.numel()]
+    largest = max(filled, key=lambda index: float(parts[index].abs().max()))
     return largest * len(_Fault) + _Fault.HUGE

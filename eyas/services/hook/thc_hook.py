@@ -144,18 +144,26 @@ class ThcState:
     def start_round(self, bucket: GradBucket) -> Future[Tensor]:
         """Begin the exchange of one bucket; nothing here waits."""
         self._require_alive()
+        assert self._rounds is not None
         buffer = bucket.buffer()
         parameters = bucket.parameters()
-        check_gradients(buffer, parameters)
-        round_ = Round(
-            step=self.step,
-            number=bucket.index(),
-            last=bucket.is_last(),
-            buffer=buffer,
-            gradients=bucket.gradients(),
-            names=[self._parameters.name(parameter) for parameter in parameters],
-            scale=current_scale(self.scaler),
-        )
+        try:
+            check_gradients(buffer, parameters)
+            round_ = Round(
+                step=self.step,
+                number=bucket.index(),
+                last=bucket.is_last(),
+                buffer=buffer,
+                gradients=bucket.gradients(),
+                names=[self._parameters.name(parameter) for parameter in parameters],
+                scale=current_scale(self.scaler),
+            )
+        except Exception as error:
+            # This worker alone cannot take part: no round follows, and the others are told so
+            # behind those that are under way.
+            self._rounds.failure = error
+            self._thread.submit(self._peers.close)
+            raise
         if round_.last:
             self.step += 1
         done: Future[Exception | None] = Future()
