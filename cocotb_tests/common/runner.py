@@ -4,7 +4,6 @@ What was built is kept by content beside the simulated board's models: the same 
 options give the same program, in this run of the tests and in the next.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -24,7 +23,7 @@ from drivers.simulated.toolchain import (
     require_tools,
     verilator_environment,
 )
-from eyas.cache import adopt, cache_folder, discard, is_whole, locked
+from eyas.cache import adopt, cache_folder, content_key, discard, is_whole, locked
 
 __all__ = ["SEED", "Simulation", "build"]
 
@@ -93,12 +92,14 @@ def build(verilog: str, top: str, folder: Path, *, optimize: str = "-O1") -> Sim
     folder.mkdir(parents=True, exist_ok=True)
     waves = os.environ.get("WAVES", "0") != "0"
     tools = _tools(optimize, waves)
-    kept = cache_folder() / "benches" / _hash(verilog, top, *_ARGUMENTS, *tools)
+    kept = cache_folder() / "benches" / content_key(verilog, top, *_ARGUMENTS, *tools)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(kept.with_suffix(".lock")):
         if not is_whole(kept / top):
             discard(kept)
-            _build(verilog, top, kept, optimize, waves, kept.parent / f"runtime-{_hash(*tools)}")
+            _build(
+                verilog, top, kept, optimize, waves, kept.parent / f"runtime-{content_key(*tools)}"
+            )
     return Simulation(top, folder, kept / top)
 
 
@@ -116,13 +117,6 @@ def _tools(optimize: str, waves: bool) -> list[str]:
         f"waves {waves}",
         Path(__file__).read_text("utf-8"),
     ]
-
-
-def _hash(*parts: str) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode() + b"\0")
-    return digest.hexdigest()[:32]
 
 
 def _build(verilog: str, top: str, kept: Path, optimize: str, waves: bool, runtime: Path) -> None:

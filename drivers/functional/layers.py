@@ -143,7 +143,7 @@ class Layer:
         weights = memories.weights[row][:, :, :channels]  # [tiles, passes, outputs, inputs]
         # No partial sum, in whatever order, is more than this.
         bound = 128 * int(np.abs(weights.astype(np.int64)).sum((1, 3)).max(initial=0))
-        kind: type[np.floating[npt.NBitBase]] = np.float32 if bound <= EXACT else np.float64  # type: ignore[assignment]
+        kind: type[np.float32 | np.float64] = np.float32 if bound <= EXACT else np.float64
         words = self._words(self._lanes)
         inputs = fields["passes"] * config.input_channels
         if len(words) == 1:

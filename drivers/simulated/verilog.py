@@ -23,7 +23,7 @@ from typing import Protocol
 from drivers.errors import BuildFailed, ToolMissing
 from drivers.simulated.build import Progress
 from drivers.simulated.wasm import wasm_environment
-from eyas.cache import cache_folder, cannot_be_kept, discard, is_whole, keep
+from eyas.cache import cache_folder, cannot_be_kept, content_key, discard, is_whole, keep
 
 __all__ = ["overlay_verilog"]
 
@@ -63,10 +63,7 @@ def _key(name: str, config: Config) -> str:
             parts.append("absent")
     # Amaranth takes the Yosys on PATH before the one from PyPI.
     parts += [os.environ.get("AMARANTH_USE_YOSYS", ""), shutil.which("yosys") or ""]
-    digest = hashlib.sha256(_sources(_ROOT))
-    for part in parts:
-        digest.update(part.encode() + b"\0")
-    return digest.hexdigest()[:32]
+    return content_key(_sources(_ROOT), *parts)
 
 
 def overlay_verilog(name: str, config: Config, progress: Progress) -> str:

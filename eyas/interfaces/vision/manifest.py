@@ -222,7 +222,7 @@ class Manifest:
         )
 
 
-def _entry(values: Any, name: str) -> Any:
+def _entry(values: Any, name: str | int) -> Any:
     if not isinstance(values, Mapping):
         raise ManifestError(f"where an entry {name} should be there is {values!r:.40}")
     if name not in values:
@@ -251,14 +251,14 @@ def _texts(values: Any, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _integer(values: Any, name: str) -> int:
+def _integer(values: Any, name: str | int) -> int:
     found = _entry(values, name)
     if not isinstance(found, int) or isinstance(found, bool):
         raise ManifestError(f"{name} is no integer")
     return found
 
 
-def _real(values: Any, name: str) -> float:
+def _real(values: Any, name: str | int) -> float:
     found = _entry(values, name)
     if not isinstance(found, (int, float)) or isinstance(found, bool):
         raise ManifestError(f"{name} is no number")
@@ -275,7 +275,7 @@ def _pair(values: Any, name: str) -> tuple[float, float]:
     if len(found) != 2:
         raise ManifestError(f"{name} has {len(found)} numbers instead of 2")
     items = dict(enumerate(found))
-    return _real(items, 0), _real(items, 1)  # type: ignore[arg-type]
+    return _real(items, 0), _real(items, 1)
 
 
 def _config(values: Any) -> VisionConfig:
@@ -297,7 +297,7 @@ def _tensor(values: Any, name: str) -> ProgramTensor:
     shape, declared = _shape(found), None
     if "declared" in found:
         sizes = dict(enumerate(_list(found, "declared")))
-        declared = tuple(_integer(sizes, index) for index in sizes)  # type: ignore[arg-type]
+        declared = tuple(_integer(sizes, index) for index in sizes)
         if prod(declared) != prod(shape):
             raise ManifestError(f"{name} declares a shape that holds another number of values")
     return ProgramTensor(shape, _real(found, "scale"), _integer(found, "zero_point"), declared)
@@ -323,6 +323,6 @@ def _layer(values: Any) -> ProgramLayer:
         macs=_integer(values, "macs"),
         cycles=_integer(values, "cycles"),
         tensor=None if tensor is None else _text(values, "tensor"),
-        channels=None if kept is None else tuple(_integer(kept, index) for index in kept),  # type: ignore[arg-type]
+        channels=None if kept is None else tuple(_integer(kept, index) for index in kept),
         map=_place(_entry(values, "map")),
     )
